@@ -1,0 +1,32 @@
+"""Caffe models and pycaffe scripts on today's Python: forward, backward, gradients of anything.
+
+The names are pycaffe's: `import caffepy as caffe`, or `import caffe` where no other Caffe is installed.
+"""
+
+from caffepy import io, layers, proto
+from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
+from caffepy.layer import layer_type_list, register
+from caffepy.logs import quiet_as_glog
+from caffepy.proto.caffe_pb2 import TEST, TRAIN
+from caffepy.pycaffe import Net, NotComputedWarning
+from caffepy.rng import set_random_seed
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "TEST",
+    "TRAIN",
+    "Net",
+    "NotComputedWarning",
+    "io",
+    "layer_type_list",
+    "layers",
+    "proto",
+    "register",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+]
+
+quiet_as_glog()

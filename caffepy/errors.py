@@ -1,0 +1,73 @@
+"""Every error caffepy raises on purpose.
+
+    CaffeError                  (Exception)
+    ├── ProtoError              (ValueError)    a prototxt or caffemodel that cannot be read or written
+    │   └── UnknownFieldError                   a field name the schema does not have
+    ├── MissingFileError        (RuntimeError, FileNotFoundError)
+    ├── GraphError              (ValueError)    blobs and layers that do not fit together
+    ├── LayerError              (ValueError)    a layer's parameters, bottom shapes or values are wrong
+    ├── WeightsError            (ValueError)    weights that do not fit the net
+    ├── UnknownLayerError       (ValueError, KeyError)
+    ├── UnknownBlobError        (KeyError)
+    ├── ArgumentError           (TypeError, ValueError)   a call's arguments are of the wrong kind, number or shape
+    ├── StateError              (RuntimeError)  a call that this moment does not allow
+    ├── KernelError             (TypeError)     an operation misdeclared or miscalled
+    └── DeviceError             (RuntimeError)  a mode or device this machine cannot give
+
+The second bases are what pycaffe raised in the same place, so that `except` clauses in scripts keep matching.
+"""
+
+
+class CaffeError(Exception):
+    """Base of all of them."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""  # KeyError would print its repr
+
+
+class ProtoError(CaffeError, ValueError):
+    """A prototxt or caffemodel that cannot be read or written; the message gives the place."""
+
+
+class UnknownFieldError(ProtoError):
+    """A field name the schema does not have."""
+
+
+class MissingFileError(CaffeError, RuntimeError, FileNotFoundError):
+    """A file that is not there or cannot be opened."""
+
+
+class GraphError(CaffeError, ValueError):
+    """Blobs and layers that do not fit together."""
+
+
+class LayerError(CaffeError, ValueError):
+    """A layer's parameters, bottom shapes or values are wrong."""
+
+
+class WeightsError(CaffeError, ValueError):
+    """Weights that do not fit the net."""
+
+
+class UnknownLayerError(CaffeError, ValueError, KeyError):
+    """No layer of that name."""
+
+
+class UnknownBlobError(CaffeError, KeyError):
+    """No blob of that name."""
+
+
+class ArgumentError(CaffeError, TypeError, ValueError):
+    """A call's arguments are of the wrong kind, number or shape."""
+
+
+class StateError(CaffeError, RuntimeError):
+    """A call that this moment does not allow."""
+
+
+class KernelError(CaffeError, TypeError):
+    """An operation misdeclared or miscalled."""
+
+
+class DeviceError(CaffeError, RuntimeError):
+    """A mode or device this machine cannot give."""

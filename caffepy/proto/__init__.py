@@ -1,0 +1,1 @@
+"""Caffe's formats: messages, prototxt, weights files, and old nets made current."""

@@ -1,0 +1,75 @@
+"""Weights files, binary (.caffemodel) and HDF5 (.caffemodel.h5): open_weights and write_weights."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from caffepy.errors import ArgumentError, ProtoError
+from caffepy.proto.binary import read_binary, write_binary
+from caffepy.proto.caffe_pb2 import NetParameter
+from caffepy.proto.files import HEAD, PathLike, kind_of, open_binary, remedy, replacing
+from caffepy.proto.hdf5 import read_hdf5, write_hdf5
+from caffepy.proto.stored import FloatArray, StoredBlob, Weights, blob_array, blob_shape
+
+__all__ = ["StoredBlob", "Weights", "blob_array", "blob_shape", "open_weights", "write_weights"]
+
+
+def open_weights(path: PathLike) -> Weights:
+    """Open a weights file; its content, not its name, tells binary from HDF5.
+
+    Only the definition is read; each blob is read when it is asked for. V1 and V0 files are upgraded. Raises
+    MissingFileError for a file that cannot be opened, ProtoError for one that is damaged or holds no weights.
+    """
+    name = os.fspath(path)
+    file = open_binary(path)
+    try:
+        head = file.read(HEAD)
+        kind = kind_of(head)
+        if kind == "binary":
+            return read_binary(file, name)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, OSError):
+            raise ProtoError(f"{name}: cannot be read: {error}") from error
+        raise
+    file.close()
+    if kind == "hdf5":
+        return read_hdf5(name)
+    if kind == "text":
+        line = head.decode("utf-8", "replace").strip().partition("\n")[0][:60]
+        raise ProtoError(
+            f"{name}: expected weights and found text, which begins {line!r}; if this is the prototxt, give the "
+            ".caffemodel here"
+        )
+    raise ProtoError(f"{name}: expected weights; {remedy(kind)}")
+
+
+def write_weights(
+    path: PathLike,
+    net: NetParameter,
+    blobs: Mapping[str, Sequence[FloatArray]],
+    diffs: Mapping[str, Sequence[FloatArray]] | None = None,
+) -> None:
+    """Write a net's weights, by layer name, as Caffe does; HDF5 if the name ends in .h5 or .hdf5, binary otherwise.
+
+    The arrays go to the file one after the other, as float32; blobs inside `net` are not written. A binary file holds
+    the definition too. The file appears when it is whole. Raises ArgumentError if blobs, diffs and net do not belong
+    together, MissingFileError or ProtoError if the file cannot be written.
+    """
+    _check(net, blobs, diffs or {})
+    write = write_hdf5 if os.fspath(path).lower().endswith((".h5", ".hdf5")) else write_binary
+    with replacing(path) as beside:
+        write(beside, net, blobs, diffs or {})
+
+
+def _check(
+    net: NetParameter, blobs: Mapping[str, Sequence[FloatArray]], diffs: Mapping[str, Sequence[FloatArray]]
+) -> None:
+    if net.layers:
+        raise ArgumentError("write_weights: the definition is of an old format; call upgrade_net on it first")
+    unknown = [name for name in [*blobs, *diffs] if name not in {layer.name for layer in net.layer}]
+    if unknown:
+        raise ArgumentError(f"write_weights: blobs for layers that the definition does not have: {', '.join(unknown)}")
+    for name, values in diffs.items():
+        shapes, found = [blob.shape for blob in blobs.get(name, ())], [diff.shape for diff in values]
+        if shapes != found:
+            raise ArgumentError(f"write_weights: layer {name!r} has blobs of shapes {shapes} and diffs of {found}")

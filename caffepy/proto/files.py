@@ -1,0 +1,74 @@
+"""Opening, recognising and replacing files."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, Literal
+
+from caffepy.errors import MissingFileError, ProtoError
+
+PathLike = str | os.PathLike[str]
+Kind = Literal["empty", "hdf5", "git-lfs pointer", "gzip archive", "zip archive", "text", "binary"]
+
+_MAGIC: dict[bytes, Kind] = {
+    b"\x89HDF\r\n\x1a\n": "hdf5",
+    b"version https://git-lfs": "git-lfs pointer",
+    b"\x1f\x8b": "gzip archive",
+    b"PK\x03\x04": "zip archive",
+}
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_NOT_IN_TEXT = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b")) + b"\x7f"
+HEAD = 4096
+"""How many bytes kind_of wants to see."""
+
+
+def open_binary(path: PathLike) -> BinaryIO:
+    """The file, opened for unbuffered reading; MissingFileError if that cannot be."""
+    try:
+        return open(path, "rb", buffering=0)
+    except OSError as error:
+        where = os.path.abspath(path)
+        raise MissingFileError(f"{os.fspath(path)}: cannot be opened ({error.strerror}); looked at {where}") from error
+
+
+def kind_of(head: bytes) -> Kind:
+    """What a file is, judged by its first bytes: a .caffemodel's tags and lengths are no text."""
+    if not head:
+        return "empty"
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    if head.startswith(_UTF16_MARKS) or head.translate(None, _NOT_IN_TEXT) == head:
+        return "text"
+    return "binary"
+
+
+def remedy(kind: Kind) -> str:
+    """What the file is and what to do about it, for the kinds that hold neither text nor weights themselves."""
+    return {
+        "empty": "the file is empty; download or save it again",
+        "git-lfs pointer": "the file is a git-lfs pointer, not the file it stands for; run `git lfs pull`",
+        "gzip archive": "the file is a gzip archive; unpack it first",
+        "zip archive": "the file is a zip archive; unpack it first",
+    }.get(kind, "")
+
+
+@contextmanager
+def replacing(path: PathLike) -> Iterator[str]:
+    """Gives the name of a new file beside `path`, which takes its place if the block succeeds and goes if it does not.
+
+    So a reader sees the old file or the whole new one. Raises MissingFileError if there is no such folder, ProtoError
+    if writing fails.
+    """
+    target = os.path.realpath(path)  # a symbolic link stays one
+    if not os.path.isdir(os.path.dirname(target)):
+        raise MissingFileError(f"{os.fspath(path)}: there is no folder {os.path.dirname(target)}; make it first")
+    beside = f"{target}.{os.getpid()}.part"
+    try:
+        yield beside
+        os.replace(beside, target)
+    except OSError as error:
+        raise ProtoError(f"{os.fspath(path)}: cannot be written: {error}") from error
+    finally:
+        with suppress(OSError):
+            os.unlink(beside)

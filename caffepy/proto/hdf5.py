@@ -1,0 +1,78 @@
+"""HDF5 weights (.caffemodel.h5): /data/<layer>/<index> holds a blob, /diff/<layer>/<index> its diff, as Net::ToHDF5."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from caffepy.errors import ProtoError, StateError
+from caffepy.proto.caffe_pb2 import NetParameter
+from caffepy.proto.stored import FloatArray, StoredBlob, Weights
+
+_DAMAGED = (OSError, KeyError, RuntimeError, ValueError, TypeError)  # what h5py raises for a damaged file
+
+
+def read_hdf5(path: str) -> Weights:
+    """The Weights of an HDF5 file; `net` is empty, because such a file holds no definition."""
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except _DAMAGED as error:
+        raise ProtoError(f"{path}: not a whole HDF5 file ({error}); download or copy it again") from error
+    layers: dict[str, list[StoredBlob]] = {}
+    try:
+        if not isinstance(file.get("data"), h5py.Group):
+            raise ProtoError(f"{path}: expected weights in the group /data; found {sorted(file) or 'nothing'}")
+        _collect(file["data"], "", path, layers)
+    except BaseException as error:
+        file.close()
+        if isinstance(error, _DAMAGED) and not isinstance(error, ProtoError):
+            raise ProtoError(f"{path}: damaged HDF5 file ({error}); download or copy it again") from error
+        raise
+    return Weights(path, NetParameter(), layers, file.close)
+
+
+def _collect(group: Any, name: str, path: str, layers: dict[str, list[StoredBlob]]) -> None:
+    """Add the layer `name` with the group's data sets, then the groups inside: a layer's name may hold slashes."""
+    import h5py
+
+    inside = {key: group[key] for key in group}
+    sets = {int(key): value for key, value in inside.items() if key.isdecimal() and isinstance(value, h5py.Dataset)}
+    if sets:
+        layers[name] = [StoredBlob(tuple(sets[i].shape), partial(_read, sets[i], path), index=i) for i in sorted(sets)]
+    for key, value in inside.items():
+        if isinstance(value, h5py.Group):
+            _collect(value, f"{name}/{key}" if name else key, path, layers)
+
+
+def _read(dataset: Any, path: str, out: FloatArray) -> None:
+    if not dataset:  # what h5py says of a closed file
+        raise StateError(f"{path}: the file is closed; read its blobs inside the `with open_weights(...)`")
+    try:
+        dataset.read_direct(out.reshape(dataset.shape))
+    except _DAMAGED as error:
+        raise ProtoError(f"{path}: cannot read {dataset.name} ({error}); download or copy the file again") from error
+
+
+def write_hdf5(
+    path: str,
+    net: NetParameter,
+    blobs: Mapping[str, Sequence[FloatArray]],
+    diffs: Mapping[str, Sequence[FloatArray]],
+) -> None:
+    """Write the blobs, and the diffs if there are any, as float32; every layer of the net gets a group."""
+    import h5py
+
+    names = dict.fromkeys(layer.name for layer in net.layer)
+    tops = {"data": blobs, "diff": diffs} if diffs else {"data": blobs}
+    with h5py.File(path, "w") as file:
+        for (top, values), name in product(tops.items(), names):
+            try:
+                group = file.require_group(f"{top}/{name}")
+                for index, value in enumerate(values.get(name, ())):
+                    group.create_dataset(str(index), data=np.asarray(value, "<f4"))
+            except (ValueError, TypeError) as error:
+                raise ProtoError(f"HDF5 cannot hold layer {name!r} ({error}); write a .caffemodel instead") from error

@@ -1,0 +1,135 @@
+"""What is wrong with a prototxt, where, and what to do about it."""
+
+import re
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.text_format import ParseError
+
+from caffepy.errors import ProtoError, UnknownFieldError
+
+_UNKNOWN = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
+_ENUM = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) (\S+?)\.$')
+_TWICE = re.compile(r'Message type "([\w.]+)" should not have multiple "(\w+)" fields')
+_NO_STRING = re.compile(r"Expected string but found: '(.*)'")
+_PLACE = re.compile(r"^\d+:\d+ : ('.*': )?", re.DOTALL)
+_TOKEN = re.compile(r"""\#[^\n]* | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [A-Za-z_]\w* | [{}<>]""", re.VERBOSE)
+_WIDEST = 100  # characters of a line that are shown
+_FEW = 5  # enum values that are listed rather than guessed at
+
+
+class Block(NamedTuple):
+    """A `name {` in the text, at an offset."""
+
+    name: str
+    at: int
+
+    def shown(self, text: "Text") -> str:
+        """How errors call it."""
+        return f"`{self.name} {{` of line {text.line(self.at)}"
+
+
+class Text(NamedTuple):
+    """A text and what errors call it."""
+
+    body: str
+    source: str
+
+    def line(self, at: int) -> int:
+        """The line an offset is on, from 1."""
+        return self.body.count("\n", 0, at) + 1
+
+    def offset(self, line: int, column: int) -> int:
+        """The offset of a line and column, both from 1."""
+        lines = self.body.split("\n")[: line - 1]
+        return min(sum(map(len, lines)) + len(lines) + column - 1, len(self.body))
+
+    def show(self, at: int, what: str) -> str:
+        """source:line:column: what, then the line with a mark under the place."""
+        start = self.body.rfind("\n", 0, at) + 1
+        line, column = self.body[start:].partition("\n")[0], at - start
+        cut = max(0, column - _WIDEST // 2) if len(line) > _WIDEST else 0
+        shown = line[cut : cut + _WIDEST]
+        mark = re.sub(r"[^\t]", " ", shown[: column - cut]) + "^"
+        return f"{self.source}:{self.line(at)}:{column + 1}: {what}\n    {shown}\n    {mark}"
+
+
+def explain(error: ParseError, body: str, source: str, root: Descriptor) -> ProtoError:
+    """The error to raise for what text_format said of a text that should describe a `root` message."""
+    text = Text(body, source)
+    reason = _PLACE.sub("", str(error))
+    at = text.offset(error.GetLine() or 1, error.GetColumn() or 1)
+    blocks = _open_blocks(body[:at])
+    if unknown := _UNKNOWN.search(reason):
+        return _unknown_field(text, at, blocks, unknown[2], root)
+    if body[at : at + 1] in ("}", ">") and not blocks:
+        return ProtoError(text.show(at, f"{body[at]!r} closes nothing; remove it, or open its block before"))
+    if reason.startswith(('Expected "}"', 'Expected ">"')):
+        *outer, last = _open_blocks(body)
+        around = f", nor is {', '.join(block.shown(text) for block in reversed(outer))} around it" if outer else ""
+        return ProtoError(text.show(last.at, f"the block `{last.name} {{` is never closed{around}; add '}}'"))
+    if wrong := _ENUM.search(reason):
+        reason = _wrong_value(wrong[1], wrong[2], root)
+    elif twice := _TWICE.search(reason):
+        reason = f"{twice[2]!r} is given a second time in {_short(twice[1])}, which takes one; remove one of them"
+    elif no_string := _NO_STRING.search(reason):
+        reason = f"expected a string in quotes, found {no_string[1] or 'the end of the text'}"
+    else:
+        reason = reason[:1].lower() + reason[1:].rstrip(".")
+    if blocks and _open_blocks(body):
+        reason += f"; or does {blocks[-1].shown(text)} lack its '}}'?"
+    return ProtoError(text.show(at, reason))
+
+
+def _unknown_field(text: Text, at: int, blocks: list[Block], name: str, root: Descriptor) -> ProtoError:
+    """A field that its message does not have; if one around has it, a block before it may not be closed."""
+    types: list[Any] = [root]
+    for block in blocks:
+        types.append(types[-1].fields_by_name[block.name].message_type)
+    *outer, here = types
+    around = [depth for depth, message in enumerate(outer) if name in message.fields_by_name]
+    what = f"{here.name} has no field {name!r}"
+    if around and _open_blocks(text.body):
+        block, owner = blocks[around[-1]], outer[around[-1]].name
+        why = f"the block `{block.name} {{` is not closed before line {text.line(at)}: {what}, {owner} has; add '}}'"
+        return ProtoError(text.show(block.at, why))
+    stems = {known.removesuffix("_param"): known for known in here.fields_by_name}
+    near = get_close_matches(name.lower().removesuffix("_param"), stems, 1, 0.7)
+    inside = [f.name for f in here.fields if f.message_type and name in f.message_type.fields_by_name]
+    if around:
+        what += f", {outer[around[-1]].name} has; is it in the wrong block?"
+    elif near:
+        what += f"; did you mean {stems[near[0]]!r}? if not, the file may be made for a fork of Caffe"
+    elif inside:
+        what += f"; {', '.join(inside[:4])} {'has' if len(inside) == 1 else 'have'}"
+    else:
+        what += ", nor one of a similar name; the file may be made for a fork of Caffe"
+    return UnknownFieldError(text.show(at, what))
+
+
+def _wrong_value(where: str, value: str, root: Descriptor) -> str:
+    names = [allowed.name for allowed in root.file.pool.FindEnumTypeByName(where).values]
+    near = get_close_matches(value.strip("\"'").upper(), names, 3, 0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near and len(names) > _FEW else f"it has {', '.join(names)}"
+    return f"{_short(where)} has no value {value}; {hint}"
+
+
+def _open_blocks(text: str) -> list[Block]:
+    """The blocks that are open where the text ends, outermost first."""
+    blocks: list[Block] = []
+    name = ""
+    for token in _TOKEN.finditer(text):
+        if token[0] in "{<":
+            blocks.append(Block(name, token.start()))
+        elif token[0] in "}>":
+            name = (
+                blocks.pop().name if blocks else ""
+            )  # the next block of a list, [{...}, {...}], has no name before it
+        elif token[0][0] not in "#\"'":
+            name = token[0]
+    return blocks
+
+
+def _short(full_name: str) -> str:
+    return full_name.removeprefix("caffe.")

@@ -1,0 +1,74 @@
+"""Opening, recognising and replacing files."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from caffepy.errors import CaffeError, MissingFileError, ProtoError
+from caffepy.proto.files import kind_of, open_binary, replacing
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"", "empty"),
+        (b"\x89HDF\r\n\x1a\n\x00", "hdf5"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "git-lfs pointer"),
+        (b"\x1f\x8b\x08", "gzip archive"),
+        (b"PK\x03\x04", "zip archive"),
+        (b'name: "net"\r\n\tlayer {}\x0c', "text"),
+        ("# Größe, 大小".encode(), "text"),
+        ("# Größe".encode("latin-1"), "text"),
+        ('name: "net"'.encode("utf-16"), "text"),
+        (b"\n\x03toy\xa2\x06\x1a\n\x01x", "binary"),
+    ],
+)
+def test_kinds_are_told_by_content(head: bytes, kind: str) -> None:
+    assert kind_of(head) == kind
+
+
+def test_a_missing_file_is_an_error_scripts_expect(tmp_path: Path) -> None:
+    for path in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(MissingFileError, match=r"cannot be opened \(.*\); looked at /") as caught:
+            open_binary(path)
+        assert isinstance(caught.value, RuntimeError | FileNotFoundError)
+
+
+def write_half(target: Path) -> None:
+    with replacing(target) as beside:
+        Path(beside).write_text("half")
+        raise ZeroDivisionError
+
+
+def test_replacing_keeps_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        write_half(target)
+    assert target.read_text() == "old"
+    with replacing(target) as beside:
+        Path(beside).write_text("new")
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_replacing_follows_a_symbolic_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    with replacing(tmp_path / "link") as beside:
+        Path(beside).write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_a_failing_disk_and_a_missing_folder_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ProtoError, match=r"file: cannot be written: .*No space"), replacing(tmp_path / "file"):
+        raise OSError(28, "No space left on device")
+    with (
+        pytest.raises(MissingFileError, match=r"there is no folder .*gone; make it first"),
+        replacing(tmp_path / "gone/f"),
+    ):
+        pass
+    assert issubclass(MissingFileError, CaffeError)
