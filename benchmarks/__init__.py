@@ -1,0 +1,1 @@
+"""How fast caffepy is, beside PyTorch: `python -m benchmarks --help`."""

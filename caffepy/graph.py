@@ -1,0 +1,400 @@
+"""The net as a graph, in pure functions: filter by state, insert splits, wire, plan the backward passes.
+
+Layers are named by their index in the net, tops and bottoms by their index in the layer. A blob written in place has
+several versions; a version is named by who wrote it: (layer, top).
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from caffepy.errors import GraphError
+from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, NetState, NetStateRule, ParamSpec, Phase
+
+Version = tuple[int, int]
+
+AUTOMATIC = "(automatic)"
+"""The name of a loss layer's top that the prototxt does not name; nothing can consume it."""
+
+
+# ---- filtering by state (Caffe: Net::FilterNet, Net::StateMeetsRule)
+
+
+def filter_net(param: NetParameter, state: NetState) -> NetParameter:
+    """A copy of `param` with the layers that `state` (phase, level, stages) includes."""
+    kept = NetParameter()
+    kept.CopyFrom(param)
+    del kept.layer[:]
+    kept.layer.extend(layer for layer in param.layer if included(layer, state))
+    return kept
+
+
+def included(layer: LayerParameter, state: NetState) -> bool:
+    """Whether `state` includes the layer: it meets an `include` rule, or no `exclude` rule."""
+    if layer.include and layer.exclude:
+        raise GraphError(f"layer {layer.name!r} has both include and exclude rules; give only one kind")
+    if layer.include:
+        return any(meets(state, rule) for rule in layer.include)
+    return not any(meets(state, rule) for rule in layer.exclude)
+
+
+def meets(state: NetState, rule: NetStateRule) -> bool:
+    """Whether the state has the rule's phase, a level within its bounds, all its stages and none of its not_stages."""
+    return (
+        (not rule.HasField("phase") or rule.phase == state.phase)
+        and (not rule.HasField("min_level") or state.level >= rule.min_level)
+        and (not rule.HasField("max_level") or state.level <= rule.max_level)
+        and set(rule.stage) <= set(state.stage)
+        and not set(rule.not_stage) & set(state.stage)
+    )
+
+
+# ---- inserting splits (Caffe: insert_splits.cpp)
+
+
+def insert_splits(param: NetParameter) -> NetParameter:
+    """A copy of `param` in which every blob version has at most one consumer.
+
+    A version with several gets a Split layer `<blob>_<layer>_<top>_split` behind its writer, with a top
+    `..._split_<k>` for each consumer. A non-zero loss_weight counts as the first of them: the Split carries it.
+    """
+    sources = bottom_sources(param)
+    uses = Counter(version for layer in sources for version in layer)
+    weighted = {(i, j) for i, layer in enumerate(param.layer) for j in range(len(layer.top)) if _weight(layer, j) != 0}
+    uses.update(weighted)
+    served: Counter[Version] = Counter(version for version in weighted if uses[version] > 1)
+
+    split = NetParameter()
+    split.CopyFrom(param)
+    del split.layer[:]
+    for i, original in enumerate(param.layer):
+        layer = split.layer.add()
+        layer.CopyFrom(original)
+        for j, version in enumerate(sources[i]):
+            if uses[version] > 1:
+                layer.bottom[j] = f"{_split_name(param, version)}_{served[version]}"
+                served[version] += 1
+        for j in range(len(layer.top)):
+            if uses[i, j] > 1:
+                _add_split(split, layer, _split_name(param, (i, j)), j, uses[i, j], _weight(original, j))
+    return split
+
+
+def _weight(layer: LayerParameter, top: int) -> float:
+    return layer.loss_weight[top] if top < len(layer.loss_weight) else 0.0
+
+
+def _split_name(param: NetParameter, version: Version) -> str:
+    layer = param.layer[version[0]]
+    return f"{layer.top[version[1]]}_{layer.name}_{version[1]}_split"
+
+
+def _add_split(net: NetParameter, layer: LayerParameter, name: str, top: int, uses: int, weight: float) -> None:
+    split = net.layer.add(name=name, type="Split", bottom=[layer.top[top]])
+    split.top.extend(f"{name}_{k}" for k in range(uses))
+    if weight:
+        split.loss_weight.extend([weight] + [0.0] * (uses - 1))
+        layer.loss_weight[top] = 0.0
+
+
+def bottom_sources(param: NetParameter) -> list[list[Version]]:
+    """For each layer, the version that each bottom consumes: the last one written before it."""
+    last: dict[str, Version] = {}
+    sources = []
+    for i, layer in enumerate(param.layer):
+        for bottom in layer.bottom:
+            if bottom not in last:
+                raise _unknown_bottom(param, i, bottom, last)
+        sources.append([last[bottom] for bottom in layer.bottom])
+        last.update((top, (i, j)) for j, top in enumerate(layer.top))
+    return sources
+
+
+def _unknown_bottom(param: NetParameter, index: int, bottom: str, known: Iterable[str]) -> GraphError:
+    what = f"layer {param.layer[index].name!r} ({param.layer[index].type}): unknown bottom blob {bottom!r}"
+    for later in param.layer[index:]:
+        if bottom in later.top:
+            return GraphError(
+                f"{what}: it is first written by layer {later.name!r}, which does not come before it; layers run in "
+                "the order of the prototxt, so move that layer up, or break the cycle"
+            )
+    near = difflib.get_close_matches(bottom, list(known), 1)
+    return GraphError(f"{what}; no earlier layer has such a top" + (f", but there is {near[0]!r}" if near else ""))
+
+
+# ---- wiring (Caffe: Net::AppendTop, Net::AppendBottom)
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Who reads and writes what; blobs by index into `blobs`."""
+
+    blobs: list[str]
+    tops: list[list[int]]
+    bottoms: list[list[int]]
+    sources: list[list[Version]]
+    """The version each bottom consumes."""
+    inputs: list[str]
+    """Tops of Input layers, in their order."""
+    outputs: list[str]
+    """Unconsumed tops, in byte order of their names."""
+
+    def blob(self, version: Version) -> int:
+        """The blob that the version is one of."""
+        return self.tops[version[0]][version[1]]
+
+    def versions(self, blob: int) -> list[Version]:
+        """Every version of the blob, in the order they are written."""
+        return [(i, j) for i, tops in enumerate(self.tops) for j, top in enumerate(tops) if top == blob]
+
+
+def wire(param: NetParameter) -> Wiring:
+    """Wire a net after insert_splits; every top named AUTOMATIC becomes a blob of its own."""
+    index: dict[str, int] = {}
+    blobs: list[str] = []
+    wiring = Wiring(blobs, [], [], bottom_sources(param), [], [])
+    available: set[str] = set()
+    for i, layer in enumerate(param.layer):
+        for bottom in layer.bottom:
+            if bottom not in available:
+                raise GraphError(
+                    f"layer {layer.name!r} ({layer.type}): bottom blob {bottom!r} is already consumed by an earlier "
+                    "layer or stands twice among its bottoms; splits must be inserted first"
+                )
+            available.discard(bottom)
+        wiring.bottoms.append([index[bottom] for bottom in layer.bottom])
+        tops = []
+        for j, top in enumerate(layer.top):
+            if top in index and top != AUTOMATIC:
+                if not (j < len(layer.bottom) and layer.bottom[j] == top):
+                    raise _written_twice(param, i, top)
+                tops.append(index[top])
+            else:
+                tops.append(len(blobs))
+                blobs.append(top)
+            if top != AUTOMATIC:
+                index[top] = tops[-1]
+                available.add(top)
+        wiring.tops.append(tops)
+        if layer.type == "Input":
+            wiring.inputs.extend(layer.top)
+    wiring.outputs.extend(sorted(available, key=str.encode))
+    return wiring
+
+
+def _written_twice(param: NetParameter, index: int, top: str) -> GraphError:
+    layer = param.layer[index]
+    earlier = next(other for other in param.layer if top in other.top)
+    if any(bottom.startswith(f"{top}_") and "_split_" in bottom for bottom in layer.bottom):
+        return GraphError(
+            f"layer {layer.name!r} ({layer.type}): runs in place on {top!r}, which another layer consumes as well; "
+            f"give this layer a top of its own name"
+        )
+    return GraphError(
+        f"layer {layer.name!r} ({layer.type}): top blob {top!r} is produced by layer {earlier.name!r} already; "
+        "give one of them another name (in place, top and bottom must have the same index)"
+    )
+
+
+# ---- shared parameters (Caffe: Net::AppendParam)
+
+
+def param_spec(layer: LayerParameter, index: int) -> ParamSpec:
+    """The layer's ParamSpec for weight blob `index`; the default one where the prototxt gives none."""
+    return layer.param[index] if index < len(layer.param) else ParamSpec()
+
+
+def param_owners(layers: Sequence[LayerParameter], blobs: Sequence[int]) -> dict[tuple[int, int], tuple[int, int]]:
+    """For each weight blob (layer, index) that is shared by name, the blob it has its memory from.
+
+    `blobs` is the number of weight blobs of each layer.
+    """
+    first: dict[str, tuple[int, int]] = {}
+    owners = {}
+    for i, layer in enumerate(layers):
+        if len(layer.param) > blobs[i]:
+            raise GraphError(
+                f"layer {layer.name!r} ({layer.type}): {len(layer.param)} param entries, but it has {blobs[i]} weight "
+                "blob(s); remove the surplus"
+            )
+        for j in range(blobs[i]):
+            name = param_spec(layer, j).name
+            if name and name in first:
+                owners[i, j] = first[name]
+                _same_multipliers(layers, first[name], (i, j))
+            elif name:
+                first[name] = (i, j)
+    return owners
+
+
+def _same_multipliers(layers: Sequence[LayerParameter], owner: tuple[int, int], sharer: tuple[int, int]) -> None:
+    ours, theirs = (param_spec(layers[i], j) for i, j in (owner, sharer))
+    if ours.HasField("lr_mult") and theirs.HasField("lr_mult") and ours.lr_mult != theirs.lr_mult:
+        raise _mismatch(layers, owner, sharer, "lr_mult", ours.lr_mult, theirs.lr_mult)
+    if ours.HasField("decay_mult") and theirs.HasField("decay_mult") and ours.decay_mult != theirs.decay_mult:
+        raise _mismatch(layers, owner, sharer, "decay_mult", ours.decay_mult, theirs.decay_mult)
+
+
+def _mismatch(
+    layers: Sequence[LayerParameter],
+    owner: tuple[int, int],
+    sharer: tuple[int, int],
+    what: str,
+    ours: float,
+    theirs: float,
+) -> GraphError:
+    return GraphError(
+        f"layers {layers[owner[0]].name!r} and {layers[sharer[0]].name!r} share param "
+        f"{param_spec(layers[owner[0]], owner[1]).name!r} with different {what}: {ours:g} and {theirs:g}; "
+        "make them equal"
+    )
+
+
+# ---- planning backward (Caffe: Net::Init)
+
+
+@dataclass(frozen=True)
+class BackwardPlan:
+    """What Net.backward computes."""
+
+    layers: list[bool]
+    """Whether the layer runs backward."""
+    bottoms: list[list[bool]]
+    """Its propagate_down."""
+    params: list[list[bool]]
+    """Its param_propagate_down."""
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What planning needs to know of a layer."""
+
+    loss_weights: list[float]
+    blobs: int
+    differentiable: list[bool] = field(default_factory=list)
+    """By bottom."""
+
+
+def plan_backward(param: NetParameter, wiring: Wiring, facts: Sequence[LayerFacts]) -> BackwardPlan:
+    """Caffe's rule: weights with lr_mult and what lies between them and a loss; everything with force_backward."""
+    plan = _needed_by_params(param, wiring, facts)
+    _drop_what_no_loss_needs(wiring, facts, plan)
+    if param.force_backward:
+        for i, fact in enumerate(facts):
+            plan.layers[i] = True
+            plan.bottoms[i] = [a or b for a, b in zip(plan.bottoms[i], fact.differentiable, strict=True)]
+            plan.params[i] = [True] * fact.blobs
+    return plan
+
+
+def _needed_by_params(param: NetParameter, wiring: Wiring, facts: Sequence[LayerFacts]) -> BackwardPlan:
+    plan = BackwardPlan([], [], [])
+    blob_needs = [False] * len(wiring.blobs)
+    for i, layer in enumerate(param.layer):
+        if layer.propagate_down and len(layer.propagate_down) != len(layer.bottom):
+            raise GraphError(
+                f"layer {layer.name!r} ({layer.type}): {len(layer.propagate_down)} propagate_down for "
+                f"{len(layer.bottom)} bottom(s); give none, or one for each"
+            )
+        needs = [blob_needs[bottom] for bottom in wiring.bottoms[i]]
+        plan.bottoms.append(list(layer.propagate_down) or needs)
+        plan.params.append([param_spec(layer, j).lr_mult != 0 for j in range(facts[i].blobs)])
+        plan.layers.append(any(needs) or any(plan.params[i]))
+        if plan.layers[i]:
+            for top in wiring.tops[i]:
+                blob_needs[top] = True
+    return plan
+
+
+def _drop_what_no_loss_needs(wiring: Wiring, facts: Sequence[LayerFacts], plan: BackwardPlan) -> None:
+    under_loss: set[int] = set()
+    skipped: set[int] = set()
+    for i in reversed(range(len(facts))):
+        tops = wiring.tops[i]
+        contributes = any(w != 0 or top in under_loss for w, top in zip(facts[i].loss_weights, tops, strict=True))
+        if plan.layers[i] and all(top in skipped for top in tops):
+            plan.layers[i] = False
+            plan.bottoms[i] = [False] * len(plan.bottoms[i])
+        if contributes:
+            under_loss.update(wiring.bottoms[i])
+        else:
+            plan.layers[i] = False
+            plan.bottoms[i] = [False] * len(plan.bottoms[i])
+        skipped.update(b for b, needed in zip(wiring.bottoms[i], plan.bottoms[i], strict=True) if not needed)
+
+
+# ---- planning a gradient
+
+
+@dataclass(frozen=True)
+class GradientPlan:
+    """The layers between: each with its propagate_down, from the last to the first."""
+
+    steps: list[tuple[int, list[bool]]]
+
+
+def plan_gradient(
+    wiring: Wiring, facts: Sequence[LayerFacts], injected: Iterable[Version], wrt: Iterable[Version]
+) -> GradientPlan:
+    """The layers on a differentiable path from a version in `wrt` to a version in `injected`."""
+    depends, reaches = set(wrt), set(injected)
+    downstream: list[list[bool]] = []
+    for i, sources in enumerate(wiring.sources):
+        downstream.append([s in depends and d for s, d in zip(sources, facts[i].differentiable, strict=True)])
+        if any(downstream[i]):
+            depends.update((i, j) for j in range(len(wiring.tops[i])))
+    steps = []
+    for i in reversed(range(len(wiring.sources))):
+        if any((i, j) in reaches for j in range(len(wiring.tops[i]))):
+            if any(downstream[i]):
+                steps.append((i, downstream[i]))
+            reaches.update(s for s, d in zip(wiring.sources[i], facts[i].differentiable, strict=True) if d)
+    return GradientPlan(steps)
+
+
+# ---- memory written over (in place, or in memory that a layer's tops share with its bottom)
+
+
+@dataclass(frozen=True)
+class Overwritten:
+    """Data that is gone when the forward pass has ended, and the layer that wrote over it."""
+
+    tops: dict[Version, int]
+    """By (layer, top): what the layer wrote."""
+    bottoms: dict[Version, int]
+    """By (layer, bottom): what the layer read; in place, that layer itself wrote over it."""
+
+
+def overwritten(wiring: Wiring, memory: Callable[[int], object], writes: Sequence[bool]) -> Overwritten:
+    """What no longer stands in memory for a backward pass.
+
+    `memory(blob)` identifies the memory of the blob's data, `writes[layer]` says whether the layer writes its tops.
+    """
+    writer: dict[object, int] = {}
+    read: dict[Version, tuple[object, int]] = {}
+    wrote: dict[Version, tuple[object, int]] = {}
+    for i, tops in enumerate(wiring.tops):
+        for j, bottom in enumerate(wiring.bottoms[i]):
+            read[i, j] = memory(bottom), writer[memory(bottom)]
+        for top in tops:
+            if writes[i]:
+                writer[memory(top)] = i
+        for j, top in enumerate(tops):
+            wrote[i, j] = memory(top), writer[memory(top)]
+
+    def gone(data: dict[Version, tuple[object, int]]) -> dict[Version, int]:
+        return {key: writer[place] for key, (place, at) in data.items() if writer[place] != at}
+
+    return Overwritten(gone(wrote), gone(read))
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """`; did you mean ...?` or nothing."""
+    near = difflib.get_close_matches(name, list(names), 3, 0.5)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+
+
+def phase_name(phase: int) -> str:
+    """TRAIN or TEST."""
+    return Phase.Name(phase)

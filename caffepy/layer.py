@@ -1,0 +1,186 @@
+"""The layer contract, and the table of layer types.
+
+A layer decides what is computed: it reads its parameters in `setup`, its sizes in `reshape`, and calls
+operations (caffepy.kernels) in `forward` and `backward`. It never asks which device is running.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from caffepy.blob import Arrays, Blob, Floats, Shape, SyncedArray
+from caffepy.errors import LayerError
+from caffepy.filler import Filler
+from caffepy.proto.caffe_pb2 import FillerParameter, LayerParameter
+
+Arity = int | tuple[int, int | None]
+
+TYPES: dict[str, type["Layer"]] = {}
+
+L = TypeVar("L", bound="Layer")
+
+
+def register(type_name: str, *, bottoms: Arity, tops: Arity) -> Callable[[type[L]], type[L]]:
+    """Enter a class under its prototxt `type`, with how many bottoms and tops it takes.
+
+    A pair is (fewest, most); most is None where any number is allowed.
+    """
+
+    def enter(cls: type[L]) -> type[L]:
+        if type_name in TYPES:
+            raise LayerError(f"layer type {type_name!r} is registered twice: by {TYPES[type_name]} and by {cls}")
+        cls.type, cls.bottoms, cls.tops = type_name, bottoms, tops
+        TYPES[type_name] = cls
+        return cls
+
+    return enter
+
+
+def layer_type_list() -> list[str]:
+    """The registered types, sorted."""
+    return sorted(TYPES)
+
+
+class State:
+    """Memory of a layer's own, on the running device: masks, running sums, what backward needs of forward."""
+
+    __slots__ = ("_storage", "shape")
+
+    def __init__(self, dtype: DTypeLike):
+        self.shape: Shape = ()
+        self._storage = SyncedArray(dtype)
+
+    @property
+    def array(self) -> Any:
+        """The memory in its declared shape and dtype."""
+        return self._storage.array(math.prod(self.shape)).reshape(self.shape)
+
+
+class Layer:
+    """What the Net knows of a layer. Subclasses state in their docstring: bottom shapes -> top shapes."""
+
+    type: ClassVar[str]
+    bottoms: ClassVar[Arity]
+    tops: ClassVar[Arity]
+
+    same_number: ClassVar[bool] = False
+    """As many tops as bottoms."""
+    in_place: ClassVar[bool] = False
+    """A top may be the bottom of the same index."""
+    is_loss: ClassVar[bool] = False
+    """The first top's loss_weight is 1 unless given, and missing tops are made."""
+
+    shares: Literal["no", "data", "both"] = "no"
+    """Which memory every top has in common with bottom 0, settled by `setup`: the layer then copies nothing."""
+    reads: tuple[Literal["bottom", "top"], ...] = ("bottom", "top")
+    """Which data backward reads for bottom diffs: overwriting it in place makes backward impossible."""
+    param_reads: tuple[Literal["bottom", "top"], ...] = ("bottom",)
+    """Which data backward reads for weight diffs."""
+
+    def __init__(self, param: LayerParameter, phase: int):
+        self.param = param
+        self.name = param.name
+        self.phase = phase
+        self.blobs: list[Blob] = []
+        self.fillers: list[Filler] = []
+        self.param_propagate_down: list[bool] = []
+        self._states: dict[str, State] = {}
+        self._workspace, self._workspace_count = SyncedArray(), 0
+        self._check_number("bottom", self.bottoms, len(param.bottom))
+        self._check_number("top", self.tops, len(param.top))
+        if self.same_number and len(param.bottom) != len(param.top):
+            raise self.error(f"give as many tops as bottoms, got {len(param.bottom)} bottoms, {len(param.top)} tops")
+
+    # ---- what a layer type writes
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        """Read the parameters, raise their errors, declare the weights. Called once."""
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        """The tops' shapes; every size, state and workspace is settled here, so that passes allocate nothing."""
+        raise NotImplementedError
+
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        """Write every top's data; never a diff."""
+        raise NotImplementedError
+
+    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        """Overwrite the diff of each bottom whose propagate_down is true, add to the weights' diffs.
+
+        Weight diffs only where `param_propagate_down` says so, and before the bottom diffs: in place they share
+        memory with the top diffs.
+        """
+        raise NotImplementedError
+
+    def differentiable(self, bottom_index: int) -> bool:
+        """Whether there is a derivative with respect to this bottom; where not, its diff is zeros."""
+        return True
+
+    # ---- what a layer type may call
+
+    def add_weights(self, shape: Shape, filler: FillerParameter) -> None:
+        """Declare the next weight blob; it is filled unless weights are loaded into it."""
+        self.blobs.append(Blob(shape))
+        self.fillers.append(Filler(filler, self.error))
+        self.param_propagate_down.append(True)
+
+    @property
+    def params(self) -> list[Arrays]:
+        """The weights as a pass sees them."""
+        return [blob.arrays() for blob in self.blobs]
+
+    def state(self, name: str, shape: Shape, dtype: DTypeLike = np.float32) -> State:
+        """Memory of the layer's own, zero at first; asking again under the same name gives it a new shape."""
+        state = self._states.setdefault(name, State(dtype))
+        state.shape = shape
+        return state
+
+    def reserve_workspace(self, count: int) -> None:
+        """Ask, in `reshape`, for scratch memory of `count` floats; the layers of a net have it in common."""
+        self._workspace_count = count
+
+    @property
+    def workspace(self) -> Floats:
+        """The scratch memory, flat; what an earlier call left in it is gone."""
+        return self._workspace.array(self._workspace_count)
+
+    @property
+    def runs_in_place(self) -> bool:
+        """Whether top 0 is bottom 0."""
+        return bool(self.param.top) and bool(self.param.bottom) and self.param.top[0] == self.param.bottom[0]
+
+    def error(self, message: str) -> LayerError:
+        """An error that names this layer: `raise self.error("...")`."""
+        return LayerError(f"layer {self.name!r} ({self.type}): {message}")
+
+    def expect_axes(self, bottom_shapes: Sequence[Shape], index: int, axes: int) -> Shape:
+        """Bottom `index`'s shape, after checking its number of axes."""
+        shape = bottom_shapes[index]
+        if len(shape) != axes:
+            raise self.error(f"bottom {self.param.bottom[index]!r} must have {axes} axes, got shape {shape}")
+        return shape
+
+    def canonical_axis(self, axis: int, shape: Shape, field: str = "axis") -> int:
+        """`axis` counted from the front; negative ones count from the end."""
+        if not -len(shape) <= axis < len(shape):
+            raise self.error(f"{field}: {axis} is outside bottom 0, whose shape is {shape}")
+        return axis % len(shape)
+
+    # ---- what the net calls
+
+    def use_workspace(self, storage: SyncedArray) -> None:
+        """Take scratch memory from `storage`."""
+        self._workspace = storage
+
+    def fill(self, index: int) -> None:
+        """Give weight blob `index` its filler's values."""
+        self.fillers[index].fill(self.blobs[index].data)
+
+    def _check_number(self, what: str, arity: Arity, found: int) -> None:
+        fewest, most = arity if isinstance(arity, tuple) else (arity, arity)
+        if found < fewest or (most is not None and found > most):
+            wanted = f"{fewest}" if fewest == most else f"{fewest} or more" if most is None else f"{fewest} to {most}"
+            raise self.error(f"takes {wanted} {what} blob(s), the prototxt gives {found}")

@@ -1,0 +1,186 @@
+"""Pixels arranged so that what a sliding window's taps see is consecutive memory, whatever its stride and pad."""
+
+import functools
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffepy.blob import Floats, Shape
+from caffepy.layers.window import PoolingWindow, Window
+
+S = TypeVar("S", bound=np.generic)
+
+BLOCK = 1 << 16
+"""About how many pixels of planes are worked on together, so that they stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis. With stride s, padded pixels 0, s, 2s, ... come first, then 1, s + 1, ...: so many runs.
+
+    What position p sees through tap t, padded pixel p * s + t * dilation, is number steps + p of a run, where
+    taps[t] = (run, steps). Runs that no tap sees are left out.
+    """
+
+    extent: int
+    positions: int
+    runs: int
+    length: int
+    taps: tuple[tuple[int, int], ...]
+    pieces: tuple[tuple[int, slice, slice], ...]
+    """Where the image's pixels are: in which run, where in it, and which they are."""
+
+    @classmethod
+    def arrange(cls, extent: int, positions: int, kernel: int, stride: int, pad: int, dilation: int) -> "Axis":
+        """The axis of an image `extent` pixels long, for so many positions of the window."""
+        taps = [divmod(tap * dilation, stride) for tap in range(kernel)]
+        residues = sorted({residue for _, residue in taps})
+        length = taps[-1][0] + positions
+        pieces = []
+        for run, residue in enumerate(residues):
+            first = max(0, -((residue - pad) // stride))
+            last = min(length, (extent - 1 + pad - residue) // stride + 1)
+            if first < last:
+                pixel = residue - pad + first * stride
+                pieces.append((run, slice(first, last), slice(pixel, pixel + (last - first - 1) * stride + 1, stride)))
+        numbered = tuple((residues.index(residue), steps) for steps, residue in taps)
+        return cls(extent, positions, len(residues), length, numbered, tuple(pieces))
+
+    @property
+    def starts(self) -> list[int]:
+        """Where in the arranged axis each tap sees position 0."""
+        return [run * self.length + steps for run, steps in self.taps]
+
+    @property
+    def single(self) -> bool:
+        """Whether the window's only tap sees every arranged pixel."""
+        return self.runs * self.length == self.positions
+
+    @property
+    def plain(self) -> bool:
+        """Whether the arranged pixels are the image's."""
+        return self.pieces == ((0, slice(0, self.length), slice(0, self.extent, 1)),) and self.runs == 1
+
+    @property
+    def seen(self) -> int:
+        """How many of the image's pixels the taps see."""
+        return sum(where.stop - where.start for _, where, _ in self.pieces)
+
+
+def axes_of(extent: Shape, positions: Shape, window: Window) -> list[Axis]:
+    """The axes of an image, for so many positions of the window along each."""
+    per_axis = zip(extent, positions, window.kernel, window.stride, window.pad, window.dilation, strict=True)
+    return [Axis.arrange(*values) for values in per_axis]
+
+
+def arrange(axes: list[Axis], images: Floats, arranged: Floats, padding: float = 0) -> None:
+    """From images (..., *extents) overwrite arranged (..., *runs, *lengths)."""
+    if any(axis.seen < axis.runs * axis.length for axis in axes):
+        arranged[...] = padding
+    for where, pixels in _pieces(axes):
+        arranged[where] = images[pixels]
+
+
+def collect(axes: list[Axis], arranged: Floats, images: Floats) -> None:
+    """From arranged (..., *runs, *lengths) overwrite images (..., *extents); pixels that no tap sees become 0."""
+    if any(axis.seen < axis.extent for axis in axes):
+        images[...] = 0
+    for where, pixels in _pieces(axes):
+        images[pixels] = arranged[where]
+
+
+def _pieces(axes: list[Axis]) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    for pieces in itertools.product(*(axis.pieces for axis in axes)):
+        runs, where, pixels = zip(*pieces, strict=True) if pieces else ((), (), ())
+        yield (..., *runs, *where), (..., *pixels)
+
+
+class Shifts:
+    """Planes arranged so that each tap is an offset: what all positions see through it is one piece of memory.
+
+    Arranged planes are (*runs, planes, *lengths) and some slack, `arranged_count(planes)` elements; results for the
+    positions are (planes, *lengths), `size` elements a plane, of which those between the positions mean nothing.
+    """
+
+    def __init__(self, extent: Shape, positions: Shape, window: Window) -> None:
+        self._axes = axes_of(extent, positions, window)
+        self._runs = tuple(axis.runs for axis in self._axes)
+        self._lengths = tuple(axis.length for axis in self._axes)
+        self._positions = tuple(slice(axis.positions) for axis in self._axes)
+        self._taps = [
+            (_offset(self._runs, [run for run, _ in taps]), _offset(self._lengths, [steps for _, steps in taps]))
+            for taps in itertools.product(*(axis.taps for axis in self._axes))
+        ]
+        self.size = math.prod(self._lengths)
+
+    def arranged_count(self, planes: int) -> int:
+        """Elements of so many arranged planes."""
+        return (planes * math.prod(self._runs) + 1) * self.size
+
+    def together(self, planes: int) -> int:
+        """How many planes `blocks` takes at a time, at most."""
+        return min(planes, max(1, BLOCK // max(1, self.size * math.prod(self._runs))))
+
+    def blocks(self, planes: int) -> Iterator[slice]:
+        """Some planes at a time."""
+        together = self.together(planes)
+        for first in range(0, planes, together):
+            yield slice(first, min(first + together, planes))
+
+    def arrange(self, images: Floats, arranged: Floats, padding: float = 0) -> None:
+        """From images (planes, *extent) overwrite arranged planes."""
+        arrange(self._axes, images, self._planes(arranged, len(images)), padding)
+        arranged[-self.size :] = padding
+
+    def collect(self, arranged: Floats, images: Floats) -> None:
+        """From arranged planes overwrite images (planes, *extent)."""
+        collect(self._axes, self._planes(arranged, len(images)), images)
+
+    def seen(self, arranged: Floats) -> list[Floats]:
+        """For each tap, in the window's order, what the positions see of arranged planes, laid out like results."""
+        count = (arranged.size - self.size) // math.prod(self._runs)
+        starts = [run * count + steps for run, steps in self._taps]
+        return [arranged[start : start + count] for start in starts]
+
+    def at_positions(self, results: NDArray[S]) -> NDArray[S]:
+        """Of results the positions' own: (planes, *positions)."""
+        return results.reshape(-1, *self._lengths)[(slice(None), *self._positions)]
+
+    def spread(self, values: Floats, results: Floats) -> None:
+        """Overwrite results with values (planes, *positions), and zeros between."""
+        results[...] = 0
+        self.at_positions(results)[...] = values
+
+    def _planes(self, arranged: Floats, planes: int) -> Floats:
+        shape = *self._runs, planes, *self._lengths
+        return np.moveaxis(arranged[: -self.size].reshape(shape), len(self._runs), 0)
+
+
+@functools.lru_cache(maxsize=4096)
+def shifts_of(height: int, width: int, pooled_height: int, pooled_width: int, window: PoolingWindow) -> Shifts:
+    """For the planes that pooling slides its window over."""
+    w = window
+    each = Window((w.kernel_h, w.kernel_w), (w.stride_h, w.stride_w), (w.pad_h, w.pad_w), (1, 1))
+    return Shifts((height, width), (pooled_height, pooled_width), each)
+
+
+def _offset(shape: Shape, index: list[int]) -> int:
+    offset = 0
+    for extent, i in zip(shape, index, strict=True):
+        offset = offset * extent + i
+    return offset
+
+
+def cut(workspace: Floats, *shapes: Shape) -> list[Floats]:
+    """Arrays of these shapes, one after the other in the workspace."""
+    arrays, start = [], 0
+    for shape in shapes:
+        count = math.prod(shape)
+        arrays.append(workspace[start : start + count].reshape(shape))
+        start += count
+    return arrays

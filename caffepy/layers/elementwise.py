@@ -1,0 +1,70 @@
+"""Layers whose every value depends on the bottom's at the same place: their base, and what their operations share.
+
+Such a layer is its formula, its derivative, and which data the derivative reads:
+
+    @register("AbsVal", bottoms=1, tops=1)
+    class AbsVal(Elementwise):
+        reads = ("bottom",)
+
+        def value(self, bottom_data, top_data):
+            absval_forward(bottom_data, top_data)
+
+        def derivative(self, bottom_data, top_data, top_diff, bottom_diff):
+            absval_backward(bottom_data, top_diff, bottom_diff)
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffepy.blob import Arrays, Floats, Shape
+from caffepy.kernels import kernel
+from caffepy.layer import Layer
+
+BLOCK = 1 << 16
+"""Elements that several passes of an operation's body work on before going on, so that they stay in the cache."""
+
+
+class Elementwise(Layer):
+    """bottom of any shape -> top of the same shape; each value from the one at the same place. Runs in place."""
+
+    in_place = True
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        return [bottom_shapes[0]]
+
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        self.value(bottom[0].data, top[0].data)
+
+    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        if propagate_down[0]:
+            self.derivative(bottom[0].data, top[0].data, top[0].diff, bottom[0].diff)
+
+    def value(self, bottom_data: Floats, top_data: Floats) -> None:
+        """Call the operation that writes `top_data`."""
+        raise NotImplementedError
+
+    def derivative(self, bottom_data: Floats, top_data: Floats, top_diff: Floats, bottom_diff: Floats) -> None:
+        """Call the operation that writes `bottom_diff`; of the data it may use what `reads` names."""
+        raise NotImplementedError
+
+
+def blocks(*arrays: NDArray[Any]) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Walk equally large arrays together: flat views of at most BLOCK elements of each."""
+    flat = [array.reshape(-1) for array in arrays]
+    for start in range(0, flat[0].size, BLOCK):
+        yield tuple(array[start : start + BLOCK] for array in flat)
+
+
+@kernel("elementwise.cu", per="top_data")
+def copy_forward(bottom_data: Floats, top_data: Floats) -> None:
+    """top = bottom"""
+    np.copyto(top_data, bottom_data)
+
+
+@kernel("elementwise.cu", per="bottom_diff")
+def copy_backward(top_diff: Floats, bottom_diff: Floats) -> None:
+    """bottom_diff = top_diff"""
+    np.copyto(bottom_diff, top_diff)

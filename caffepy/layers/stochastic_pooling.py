@@ -1,0 +1,125 @@
+"""Stochastic pooling (Zeiler & Fergus 2013): the operations. A value is drawn with a chance in proportion to itself.
+
+They expect bottoms of at least 0 (Caffe: pooling_layer.cu, which alone has them).
+"""
+
+import numpy as np
+
+from caffepy.blob import Floats, Ints
+from caffepy.kernels import kernel
+from caffepy.layers.arranged import Shifts, shifts_of
+from caffepy.layers.window import PoolingWindow
+
+TINY = np.finfo(np.float32).tiny
+"""What the sum under a window of weighted pooling starts from, so that zeros give zero (Caffe: FLT_MIN)."""
+
+
+@kernel("pooling.cu", per="top_data")
+def stochastic_pool_forward(
+    bottom_data: Floats,
+    seed: int,
+    height: int,
+    width: int,
+    pooled_height: int,
+    pooled_width: int,
+    mask: Ints,
+    top_data: Floats,
+    *,
+    window: PoolingWindow,
+) -> None:
+    """mask[o] = h * width + w of the first pixel at which the running sum is u[o] * sum of the window; top = that pixel
+
+    u[o], uniform in [0, 1), is the o-th single of Philox 4x64 with 10 rounds and key `seed` (Salmon et al. 2011).
+    """
+    image, top = bottom_data.reshape(-1, height, width), top_data.reshape(-1, pooled_height, pooled_width)
+    shifts = shifts_of(height, width, pooled_height, pooled_width, window)
+    seen = shifts.seen(_arranged(shifts, image))
+    index = _arranged(shifts, np.arange(height * width, dtype=np.float32).reshape(1, height, width))
+    threshold, running, drawn, places = np.zeros((4, len(image) * shifts.size), np.float32)
+    places -= 1
+    uniform = np.random.Generator(np.random.Philox(key=seed)).random(top.shape, np.float32)
+    shifts.spread(uniform, threshold)
+    threshold *= sum(seen)
+    for values, where in zip(seen, shifts.seen(index), strict=True):
+        running += values
+        reached = (running >= threshold) & (places < 0)
+        np.copyto(drawn, values, where=reached)
+        np.copyto(places, np.tile(where, len(image)), where=reached)
+    top[...], mask.reshape(top.shape)[...] = shifts.at_positions(drawn), shifts.at_positions(places)
+
+
+@kernel("pooling.cu", per="bottom_diff")
+def stochastic_pool_backward(
+    top_diff: Floats,
+    mask: Ints,
+    height: int,
+    width: int,
+    bottom_diff: Floats,
+) -> None:
+    """bottom_diff = the sum of the top_diff of every window that drew this pixel"""
+    bottom_diff[...] = 0
+    planes = np.arange(top_diff.size) // (top_diff.shape[-1] * top_diff.shape[-2])
+    places = mask.reshape(-1)
+    drawn = places >= 0
+    index = (planes[drawn], places[drawn])
+    np.add.at(bottom_diff.reshape(-1, height * width), index, top_diff.reshape(-1)[drawn])
+
+
+@kernel("pooling.cu", per="top_data")
+def weighted_pool_forward(
+    bottom_data: Floats,
+    height: int,
+    width: int,
+    pooled_height: int,
+    pooled_width: int,
+    top_data: Floats,
+    *,
+    window: PoolingWindow,
+) -> None:
+    """top = sum of bottom^2 / sum of bottom, over the window"""
+    image, top = bottom_data.reshape(-1, height, width), top_data.reshape(-1, pooled_height, pooled_width)
+    shifts = shifts_of(height, width, pooled_height, pooled_width, window)
+    total, squares = _sums(shifts, _arranged(shifts, image))
+    np.divide(shifts.at_positions(squares), shifts.at_positions(total), out=top)
+
+
+@kernel("pooling.cu", per="bottom_diff")
+def weighted_pool_backward(
+    bottom_data: Floats,
+    top_diff: Floats,
+    height: int,
+    width: int,
+    pooled_height: int,
+    pooled_width: int,
+    bottom_diff: Floats,
+    *,
+    window: PoolingWindow,
+) -> None:
+    """bottom_diff = the sum over the windows of top_diff * (2 bottom - top) / sum of bottom"""
+    image, diff = bottom_data.reshape(-1, height, width), bottom_diff.reshape(-1, height, width)
+    shifts = shifts_of(height, width, pooled_height, pooled_width, window)
+    arranged = _arranged(shifts, image)
+    arranged_diff = np.zeros_like(arranged)
+    total, squares = _sums(shifts, arranged)
+    factor = np.empty_like(total)
+    shifts.spread(top_diff.reshape(-1, pooled_height, pooled_width), factor)
+    factor /= total
+    top = squares / total
+    for seen, seen_diff in zip(shifts.seen(arranged), shifts.seen(arranged_diff), strict=True):
+        seen_diff += factor * (2 * seen - top)
+    shifts.collect(arranged_diff, diff)
+
+
+def _arranged(shifts: Shifts, image: Floats) -> Floats:
+    arranged = np.empty(shifts.arranged_count(len(image)), np.float32)
+    shifts.arrange(image, arranged)
+    return arranged
+
+
+def _sums(shifts: Shifts, arranged: Floats) -> tuple[Floats, Floats]:
+    seen = shifts.seen(arranged)
+    total, squares = np.full((2, seen[0].size), TINY, np.float32)
+    for values in seen:
+        total += values
+        squares += values * values
+    return total, squares

@@ -1,0 +1,37 @@
+"""One pass at a time: other threads wait, the same thread may not come in twice."""
+
+import threading
+from types import TracebackType
+
+from caffepy.errors import StateError
+
+
+class PassLock:
+    """`with lock:` around each pass."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._owner: int | None = None
+        self.closed = False
+
+    def check_open(self) -> None:
+        """Raise StateError once the net is closed."""
+        if self.closed:
+            raise StateError("this net is closed: its memory has been given back; build it again")
+
+    def __enter__(self) -> None:
+        if self._owner == threading.get_ident():
+            raise StateError("this net is in the middle of a pass: a layer or callback may not start another one")
+        self._lock.acquire()
+        self._owner = threading.get_ident()
+        try:
+            self.check_open()
+        except StateError:
+            self.__exit__(None, None, None)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._owner = None
+        self._lock.release()

@@ -1,0 +1,201 @@
+"""pycaffe's calling habits over the net: keyword inputs and diffs, live views, names in order."""
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+from caffepy import net as engine
+from caffepy.blob import Blob, Floats, fit
+from caffepy.errors import ArgumentError, UnknownBlobError
+from caffepy.graph import nearest
+from caffepy.layer import Layer
+from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
+
+Path = str | PathLike[str]
+
+
+class NotComputedWarning(UserWarning):
+    """A diff was handed out that the backward pass did not compute."""
+
+
+class _Names(OrderedDict[str, Any]):
+    """A mapping by name whose KeyError says what there is."""
+
+    def __init__(self, what: str, items: Iterable[tuple[str, Any]]):
+        self.what = what
+        super().__init__(items)
+
+    def __missing__(self, name: str) -> Any:
+        raise UnknownBlobError(f"this net has no {self.what} {name!r}{nearest(name, self)}")
+
+
+class Net(engine.Net):
+    """pycaffe's `caffe.Net`.
+
+        Net(network_file, phase, level=0, stages=None, weights=None)
+        Net(network_file, weights, phase)
+
+    `network_file` is a prototxt, a .caffemodel that holds its own definition, or a NetParameter.
+    """
+
+    def __init__(self, network_file: Path | NetParameter, *args: Any, **kwargs: Any) -> None:
+        phase, weights, level, stages = _constructor_arguments(args, kwargs)
+        super().__init__(network_file, phase, weights=weights, level=level, stages=stages)
+        self._warned = False
+        names = self.wiring.blobs
+        self._blobs = _Names("blob", ((name, self.blob_at(i)) for i, name in enumerate(names)))
+        self._params = _Names("layer with weights", ((layer.name, layer.blobs) for layer in self.layers if layer.blobs))
+
+    # ---- what there is
+
+    @property
+    def blobs(self) -> Mapping[str, Blob]:
+        """Every blob by name, in the order the layers write them."""
+        self._lock.check_open()
+        return self._blobs
+
+    @property
+    def params(self) -> Mapping[str, list[Blob]]:
+        """The weights of every layer that has some."""
+        self._lock.check_open()
+        return self._params
+
+    @property
+    def layer_dict(self) -> Mapping[str, Layer]:
+        """Every layer by name."""
+        return _Names("layer", ((layer.name, layer) for layer in self.layers))
+
+    @property
+    def top_names(self) -> Mapping[str, list[str]]:
+        """Each layer's tops."""
+        return OrderedDict((layer.name, list(layer.param.top)) for layer in self.layers)
+
+    @property
+    def bottom_names(self) -> Mapping[str, list[str]]:
+        """Each layer's bottoms."""
+        return OrderedDict((layer.name, list(layer.param.bottom)) for layer in self.layers)
+
+    @property
+    def blob_loss_weights(self) -> Mapping[str, float]:
+        """Each blob's weight in the loss."""
+        weights = dict.fromkeys(self.wiring.blobs, 0.0)
+        for layer, given in zip(self.layers, self.loss_weights, strict=True):
+            weights.update(zip(layer.param.top, given, strict=True))
+        return OrderedDict(weights)
+
+    def close(self) -> None:
+        """Give the memory back. Arrays already handed out stay valid; the net cannot run again."""
+        super().close()
+        self._blobs.clear()
+        self._params.clear()
+
+    # ---- passes
+
+    def forward(
+        self, blobs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
+    ) -> dict[str, Floats]:
+        """Run the layers `start` to `end` (names, both included; default: all).
+
+        blobs   names of further blobs to return
+        kwargs  an array for every input of the net: copied in first, the batch size must be the input's
+        returns the outputs (with `end`, that layer's tops) and `blobs`: live views of their data
+        """
+        first, last = self._range(start, end, backward=False)
+        wanted = [*(self.outputs if end is None else self.top_names[self.layers[last].name]), *(blobs or ())]
+        self._check_blobs(wanted)
+        if kwargs:
+            self._same_names("forward", "inputs", self.inputs, kwargs)
+        values = {name: self._batch("forward: input", name, value) for name, value in kwargs.items()}
+        with self._lock:
+            for name, value in values.items():
+                self._blobs[name].data[...] = value
+            self._forward_range(first, last)
+        return {name: self._blobs[name].data for name in wanted}
+
+    def backward(
+        self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
+    ) -> dict[str, Floats]:
+        """Run backward from layer `start` down to `end` (names, both included; default: all).
+
+        diffs   names of further blobs whose diffs to return
+        kwargs  an array for every output of the net: copied into its diff first, the batch size must be the output's
+        returns the inputs' diffs (with `end`, those of that layer's bottoms) and `diffs`: live views
+
+        As in Caffe, the input's diff is computed only where `force_backward: true` or a weight below asks for it; a
+        NotComputedWarning says so, once. `gradient` computes any diff, always.
+        """
+        first, last = self._range(start, end, backward=True)
+        wanted = [*(self.inputs if end is None else self.bottom_names[self.layers[last].name]), *(diffs or ())]
+        self._check_blobs(wanted)
+        if kwargs:
+            self._same_names("backward", "outputs", self.outputs, kwargs)
+        values = {name: self._batch("backward: diff of", name, value) for name, value in kwargs.items()}
+        with self._lock:
+            for name, value in values.items():
+                self._blobs[name].diff[...] = value
+            versions = self._backward_range(first, last)
+        computed = {self.wiring.blobs[self.wiring.blob(version)] for version in versions}
+        self._warn_about([name for name in wanted if name not in computed and name not in self.outputs])
+        return {name: self._blobs[name].diff for name in wanted}
+
+    # ---- checks
+
+    def _range(self, start: str | None, end: str | None, *, backward: bool) -> tuple[int, int]:
+        self._lock.check_open()
+        first, last = (len(self.layers) - 1, 0) if backward else (0, len(self.layers) - 1)
+        return (
+            first if start is None else self.layer_index(start),
+            last if end is None else self.layer_index(end),
+        )
+
+    def _check_blobs(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.blob(name)
+
+    def _same_names(self, call: str, what: str, expected: Sequence[str], given: Mapping[str, Any]) -> None:
+        if set(given) != set(expected):
+            raise ArgumentError(
+                f"{call}: keyword arguments must be exactly the net's {what} {sorted(expected)}, got {sorted(given)}"
+            )
+
+    def _batch(self, what: str, name: str, value: Any) -> Floats:
+        shape = self._blobs[name].shape
+        given = getattr(value, "shape", None)
+        if given and shape and given[0] != shape[0]:
+            raise ArgumentError(
+                f"{what} {name!r} has batch size {given[0]} (shape {tuple(given)}), the net {shape[0]} ({shape}); "
+                f"reshape the net first: net.blobs[{name!r}].reshape{(given[0], *shape[1:])}; net.reshape()"
+            )
+        return fit(value, shape, f"{what} {name!r}")
+
+    def _warn_about(self, names: Sequence[str]) -> None:
+        if names and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"backward did not compute the diff of {', '.join(map(repr, names))}: what it holds is old. "
+                "Put `force_backward: true` in the prototxt, or use net.gradient({output: diff}, wrt=...)",
+                NotComputedWarning,
+                stacklevel=3,
+            )
+
+
+def _constructor_arguments(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[int, Path | None, int, Iterable[str]]:
+    """phase, weights, level and stages from either of pycaffe's argument orders."""
+    names = ("phase", "level", "stages", "weights")
+    if len(args) == 2 and not isinstance(args[0], int):
+        given = {"weights": args[0], "phase": args[1]}
+    else:
+        given = dict(zip(names, args, strict=False))
+    if len(args) > len(names) or set(given) & set(kwargs) or not set(kwargs) <= set(names):
+        raise ArgumentError(
+            "Net takes (model, phase, level=0, stages=None, weights=None) or (model, weights, phase), got "
+            f"{len(args) + 1} positional argument(s) and {sorted(kwargs)}"
+        )
+    given |= kwargs
+    if given.get("phase") not in (TRAIN, TEST):
+        raise ArgumentError(f"Net: phase must be caffe.TRAIN (0) or caffe.TEST (1), got {given.get('phase')!r}")
+    return given["phase"], given.get("weights"), given.get("level") or 0, given.get("stages") or ()

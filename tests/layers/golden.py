@@ -1,0 +1,79 @@
+"""The golden cases of tests/golden/layers: small nets that real Caffe ran forward and backward.
+
+FAMILY.npz holds `<case>/<kind>/<blob>`; kinds are prototxt, phase, in, param, top, topdiff, botdiff, paramdiff,
+param_after and order (shared/golden/README tells what each is).
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parents[1] / "golden" / "layers"
+
+_MISSING = """
+AbsVal Accuracy ArgMax BNLL BatchReindex Bias Clip ContrastiveLoss Crop Deconvolution ELU Embed EuclideanLoss
+Exp Filter HingeLoss Im2col InfogainLoss LSTM LSTMUnit Log MVN MultinomialLogisticLoss PReLU Parameter RNN
+Reduction SPP SigmoidCrossEntropyLoss Silence Swish Threshold Tile
+"""
+MISSING_TYPES = set(_MISSING.split())
+"""Layer types of the golden nets that caffepy does not have; cases with one of them do not run."""
+
+LONG_SUMS = ("MVN/", "LRN/across_strong")
+"""Where the cases' ids begin that float32 can only give to 1e-3."""
+
+NOT_A_DERIVATIVE = {"Graph/inplace_chain": {"botdiff/x"}}
+"""What Caffe computes from data that a later layer has written over in place."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """One case: its net's text and phase (TRAIN or TEST), and arrays by kind and blob."""
+
+    family: str
+    name: str
+    prototxt: str
+    phase: str
+    arrays: dict[str, dict[str, np.ndarray]] = field(repr=False)
+
+    @property
+    def id(self) -> str:
+        """The file's name and the case's."""
+        return f"{self.family}/{self.name}"
+
+    @property
+    def types(self) -> set[str]:
+        """The layer types of the net."""
+        return set(re.findall(r'type: *"(\w+)"', self.prototxt))
+
+    @property
+    def relative_tolerance(self) -> float:
+        """Of float32 sums in another order."""
+        return 1e-3 if self.id.startswith(LONG_SUMS) else 1e-4
+
+    def kind(self, kind: str) -> dict[str, np.ndarray]:
+        """The arrays of a kind, by blob."""
+        return self.arrays.get(kind, {})
+
+
+@cache
+def cases() -> list[Golden]:
+    """Every case of every file."""
+    found = []
+    for file in sorted(FOLDER.glob("*.npz")):
+        by_case: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+        with np.load(file) as arrays:
+            for key in arrays.files:
+                case, kind, *blob = key.split("/", 2)
+                by_case.setdefault(case, {}).setdefault(kind, {})["".join(blob)] = arrays[key]
+        for case, kinds in by_case.items():
+            prototxt, phase = (str(kinds.pop(kind)[""]) for kind in ("prototxt", "phase"))
+            found.append(Golden(file.stem, case, prototxt, phase, kinds))
+    return found
+
+
+def runnable() -> list[Golden]:
+    """The cases whose layer types are not missing."""
+    return [case for case in cases() if not case.types & MISSING_TYPES]

@@ -1,0 +1,52 @@
+"""What importing costs, which names are public, and logging."""
+
+import os
+import subprocess
+import sys
+
+import caffepy
+
+PUBLIC = [
+    "NotComputedWarning",
+    "Net",
+    "TEST",
+    "TRAIN",
+    "io",
+    "layer_type_list",
+    "layers",
+    "proto",
+    "register",
+    "set_device",
+    "set_mode_cpu",
+    "set_mode_gpu",
+    "set_random_seed",
+]
+
+
+def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **environment}
+    )
+
+
+def test_importing_caffepy_imports_nothing_heavy() -> None:
+    code = "import sys, caffepy; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
+    loaded = set(python(code).stdout.split())
+    assert "numpy" in loaded
+    assert not loaded & {"cupy", "h5py", "PIL", "tqdm", "click", "lmdb", "matplotlib", "scipy", "skimage", "torch"}
+
+
+def test_the_public_names() -> None:
+    assert sorted(caffepy.__all__) == sorted(PUBLIC)
+    for name in PUBLIC:
+        assert hasattr(caffepy, name)
+
+
+LOGS = "import logging, caffepy; log = logging.getLogger('caffepy'); log.info('i'); log.warning('w'); log.error('e')"
+
+
+def test_logging_is_silent_by_default_and_honours_glog() -> None:
+    clean = {"GLOG_minloglevel": ""}
+    assert python(LOGS, **clean).stderr == ""
+    assert python(LOGS, GLOG_minloglevel="2").stderr == "e\n"
+    assert python(LOGS, GLOG_minloglevel="0").stderr == "i\nw\ne\n"

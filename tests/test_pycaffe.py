@@ -1,0 +1,283 @@
+"""pycaffe's calling habits."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import caffepy as caffe
+from caffepy.errors import ArgumentError, GraphError, LayerError, StateError, UnknownBlobError, UnknownLayerError
+from tests.nets import CHAIN, FORCED, FORK, make, noise
+
+
+def test_names_in_order() -> None:
+    net = make(FORK)
+    assert net.inputs == ["x", "unused"]
+    assert net.outputs == ["side", "sum", "unused"]
+    split = "a_a_0_split"
+    assert list(net.blobs) == ["x", "unused", "a", f"{split}_0", f"{split}_1", f"{split}_2", "b", "sum", "side"]
+    assert [x.type for x in net.layers] == ["Input", "InnerProduct", "Split", "InnerProduct", "Eltwise", "TanH"]
+    assert list(net.layer_dict) == ["x", "a", split, "b", "sum", "side"]
+    assert list(net.params) == ["a", "b"]
+    assert net.top_names["x"] == ["x", "unused"]
+    assert net.bottom_names["sum"] == [f"{split}_1", "b"]
+    assert net.blob_loss_weights == dict.fromkeys(net.blobs, 0.0)
+    assert net.params["a"][0].data.shape == (4, 3)
+
+
+def test_both_constructors_and_their_errors(tmp_path) -> None:
+    model, weights = tmp_path / "net.prototxt", tmp_path / "net.caffemodel"
+    model.write_text(CHAIN)
+    saved = make(CHAIN)
+    saved.save(str(weights))
+    nets = [
+        caffe.Net(str(model), str(weights), caffe.TEST),
+        caffe.Net(str(model), caffe.TEST, weights=str(weights)),
+        caffe.Net(str(model), caffe.TEST, 0, [], str(weights)),
+        caffe.Net(model, phase=caffe.TEST, weights=weights),
+        caffe.Net(str(weights), caffe.TEST),
+    ]
+    for net in nets:
+        np.testing.assert_array_equal(net.params["conv1"][0].data, saved.params["conv1"][0].data)
+    for wrong in [(), (3,), (caffe.TEST, 0, [], None, 5), (str(weights),)]:
+        with pytest.raises(ArgumentError, match="Net"):
+            caffe.Net(str(model), *wrong)
+    with pytest.raises(RuntimeError, match=r"nothere\.prototxt"):
+        caffe.Net(str(tmp_path / "nothere.prototxt"), caffe.TEST)
+    with pytest.raises(RuntimeError, match=r"nothere\.caffemodel"):
+        caffe.Net(str(model), str(tmp_path / "nothere.caffemodel"), caffe.TEST)
+
+
+def test_level_and_stages_choose_layers() -> None:
+    text = CHAIN + (
+        'layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" include { stage: "deploy" min_level: 1 } }'
+    )
+    assert make(text).outputs == ["fc"]
+    assert make(text, stages=["deploy"]).outputs == ["fc"]
+    assert make(text, stages=["deploy"], level=1).outputs == ["prob"]
+
+
+def test_the_saliency_script(tmp_path) -> None:
+    (tmp_path / "deploy.prototxt").write_text(FORCED.replace("dim: 2 dim: 3 dim: 8", "dim: 1 dim: 3 dim: 8"))
+    make(FORCED).save(tmp_path / "net.caffemodel")
+    net = caffe.Net(str(tmp_path / "deploy.prototxt"), str(tmp_path / "net.caffemodel"), caffe.TEST)
+    image = noise(1, 3, 8, 8)
+    net.forward(data=image)
+    diff = np.zeros((1, 5, 1, 1))
+    diff[0, 3, 0, 0] = 1
+    back = net.backward(**{net.outputs[0]: diff})
+    saliency = np.abs(back["data"][0]).max(axis=0)
+    assert saliency.shape == (8, 8)
+
+    def score(x: np.ndarray) -> float:
+        return float(net.forward(data=x)["fc"][0, 3])
+
+    direction = noise(1, 3, 8, 8, seed=5)
+    slope = (score(image + 1e-3 * direction) - score(image - 1e-3 * direction)) / 2e-3
+    net.forward(data=image)
+    back = net.backward(fc=diff)
+    assert np.vdot(back["data"], direction) == pytest.approx(slope, rel=1e-2)
+
+
+def test_forward_returns_live_views() -> None:
+    net = make(CHAIN)
+    first = net.forward(data=noise(2, 3, 8, 8))["fc"]
+    kept = first.copy()
+    second = net.forward(data=noise(2, 3, 8, 8, seed=1), blobs=["pool1"])
+    assert list(second) == ["fc", "pool1"]
+    assert second["fc"] is not first
+    assert np.shares_memory(second["fc"], first)
+    assert (first != kept).any()
+    assert np.shares_memory(second["pool1"], net.blobs["pool1"].data)
+
+
+def test_start_and_end_are_inclusive_layer_names() -> None:
+    net = make(CHAIN)
+    out = net.forward(end="pool1", data=noise(2, 3, 8, 8))
+    assert list(out) == ["pool1"]
+    assert not net.blobs["fc"].data.any()
+    out = net.forward(start="fc")
+    assert list(out) == ["fc"]
+    assert net.blobs["fc"].data.any()
+
+
+def test_backward_starts_in_mid_net_from_a_written_diff() -> None:
+    net = make(FORCED)
+    net.forward(data=noise(2, 3, 8, 8))
+    net.blobs["pool1"].diff[...] = 1
+    net.blobs["fc"].diff[...] = np.nan
+    back = net.backward(start="pool1", diffs=["conv1"])
+    assert list(back) == ["data", "conv1"]
+    assert np.isfinite(back["data"]).all()
+    np.testing.assert_allclose(back["data"], net.gradient({"pool1": 1})["data"], rtol=1e-6)
+    back = net.backward(end="relu1", start="pool1")
+    assert list(back) == ["conv1"]
+
+
+def test_weight_diffs_accumulate() -> None:
+    net = make(FORCED)
+    net.forward(data=noise(2, 3, 8, 8))
+    net.backward(fc=np.ones((2, 5)))
+    once = net.params["conv1"][0].diff.copy()
+    net.backward(fc=np.ones((2, 5)))
+    np.testing.assert_allclose(net.params["conv1"][0].diff, 2 * once, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda n: n.forward(dta=noise(2, 3, 8, 8)),
+            ArgumentError,
+            r"exactly the net's inputs \['data'\], got \['dta'\]",
+        ),
+        (
+            lambda n: n.forward(data=noise(1, 3, 8, 8)),
+            ArgumentError,
+            r"batch size 1 .* the net 2 .*reshape\(1, 3, 8, 8\)",
+        ),
+        (
+            lambda n: n.forward(data=noise(2, 3, 8, 9)),
+            ArgumentError,
+            r"input 'data': shape \(2, 3, 8, 9\) does not fit",
+        ),
+        (lambda n: n.forward(data="cat"), ArgumentError, "must be an array of real numbers"),
+        (lambda n: n.forward(start="conv"), UnknownLayerError, "no layer 'conv'; did you mean 'conv1'"),
+        (lambda n: n.forward(start="conv"), ValueError, "conv"),
+        (lambda n: n.forward(blobs=["pool"]), UnknownBlobError, "no blob 'pool'; did you mean 'pool1'"),
+        (lambda n: n.backward(pool1=0), ArgumentError, r"exactly the net's outputs \['fc'\], got \['pool1'\]"),
+        (lambda n: n.backward(fc=noise(3, 5)), ArgumentError, r"diff of 'fc' has batch size 3"),
+        (lambda n: n.backward(fc=noise(2, 4)), ArgumentError, r"shape \(2, 4\) does not fit \(2, 5\)"),
+        (lambda n: n.backward(diffs=["nix"]), KeyError, "no blob 'nix'"),
+        (lambda n: n.blobs["nix"], KeyError, "no blob 'nix'"),
+        (lambda n: n.params["relu1"], KeyError, "no layer with weights 'relu1'"),
+        (lambda n: n.blobs["data"].reshape(1, -3), ArgumentError, "whole number"),
+    ],
+)
+def test_wrong_calls_say_so_and_leave_the_net_usable(call, error, message) -> None:
+    net = make(FORCED)
+    x = noise(2, 3, 8, 8)
+    expected = net.forward(data=x)["fc"].copy()
+    with pytest.raises(error, match=message):
+        call(net)
+    with pytest.raises(Exception, match=message):
+        call(net)
+    np.testing.assert_array_equal(net.forward(data=x)["fc"], expected)
+
+
+def test_a_wrong_argument_among_right_ones_changes_nothing() -> None:
+    net = make(FORK)
+    net.forward(x=np.ones((2, 3)), unused=np.ones((2, 3)))
+    with pytest.raises(ArgumentError):
+        net.forward(x=np.zeros((2, 3)), unused=np.ones((2, 4)))
+    assert net.blobs["x"].data.all()
+
+
+def test_an_input_diff_that_was_not_computed_is_told_once() -> None:
+    net = make(CHAIN)
+    net.forward(data=noise(2, 3, 8, 8))
+    net.blobs["data"].diff[...] = 3
+    with pytest.warns(caffe.NotComputedWarning, match=r"diff of 'data'.*force_backward: true.*gradient"):
+        back = net.backward(fc=np.ones((2, 5)))
+    assert (back["data"] == 3).all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        net.backward(fc=np.ones((2, 5)))
+
+
+def test_reshape_by_the_input_blob() -> None:
+    net = make(CHAIN)
+    x = noise(3, 3, 8, 8)
+    net.blobs["data"].reshape(3, 3, 8, 8)
+    assert net.blobs["fc"].shape == (2, 5)
+    net.reshape()
+    assert net.blobs["fc"].shape == (3, 5)
+    many = net.forward(data=x)["fc"].copy()
+    net.blobs["data"].reshape(1, 3, 8, 8)
+    np.testing.assert_allclose(net.forward(data=x[:1])["fc"], many[:1], rtol=1e-5)
+
+
+def test_a_reshape_that_does_not_fit_names_the_layer_and_can_be_undone() -> None:
+    net = make(CHAIN)
+    x = noise(2, 3, 8, 8)
+    expected = net.forward(data=x)["fc"].copy()
+    net.blobs["data"].reshape(2, 3, 12, 12)
+    with pytest.raises(LayerError, match="layer 'fc'"):
+        net.reshape()
+    net.blobs["data"].reshape(2, 3, 8, 8)
+    np.testing.assert_array_equal(net.forward(data=x)["fc"], expected)
+
+
+def test_loss_weights_scale_and_a_written_one_stays() -> None:
+    text = FORK + 'layer { name: "loss" type: "Power" bottom: "sum" top: "loss" loss_weight: 2 }'
+    net = make(text)
+    assert net.blob_loss_weights["loss"] == 2
+    net.forward(x=noise(2, 3), unused=0)
+    assert (net.blobs["loss"].diff == 2).all()
+    net.blobs["loss"].diff[...] = 5
+    net.forward()
+    assert (net.blobs["loss"].diff == 5).all()
+    net.blobs["x"].reshape(1, 3)
+    net.blobs["unused"].reshape(1, 3)
+    net.forward()
+    assert (net.blobs["loss"].diff == 2).all()
+
+
+def test_wrong_nets() -> None:
+    with pytest.raises(GraphError, match="layer 'x': unknown layer type 'Convolutoin'; did you mean 'Convolution'"):
+        make('layer { name: "x" type: "Convolutoin" }')
+    with pytest.raises(
+        LayerError, match=r"layer 'pool' \(Pooling\): cannot run in place: give its top 'x' another name"
+    ):
+        make(
+            'layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 1 dim: 4 dim: 4 } } }'
+            'layer { name: "pool" type: "Pooling" bottom: "x" top: "x" pooling_param { kernel_size: 2 } }'
+        )
+    with pytest.raises(LayerError, match=r"layer 'r' \(ReLU\): takes 1 bottom blob\(s\), the prototxt gives 0"):
+        make('layer { name: "r" type: "ReLU" top: "x" }')
+    with pytest.raises(LayerError, match=r"2 loss_weight for 1 top"):
+        make(FORK.replace('top: "side"', 'top: "side" loss_weight: 1 loss_weight: 2'))
+
+
+def test_backward_refuses_what_was_overwritten_in_place() -> None:
+    text = (
+        FORCED
+        + """
+        layer { name: "sig" type: "Sigmoid" bottom: "fc" top: "sig" }
+        layer { name: "double" type: "ReLU" bottom: "sig" top: "sig" relu_param { negative_slope: 2 } }"""
+    )
+    net = make(text)
+    net.forward(data=noise(2, 3, 8, 8))
+    with pytest.raises(
+        GraphError, match=r"layer 'sig' \(Sigmoid\): backward needs data that layer 'double' \(ReLU\) wrote"
+    ):
+        net.backward()
+    net.backward(start="fc")
+
+
+def test_shared_weights_have_one_memory_and_add_their_diffs() -> None:
+    shared = FORK.replace('type: "InnerProduct" bottom: "x"', 'type: "InnerProduct" param { name: "w" } bottom: "x"')
+    shared = shared.replace('type: "InnerProduct" bottom: "a"', 'type: "InnerProduct" param { name: "w" } bottom: "a"')
+    with pytest.raises(LayerError, match=r"param 'w' has shape \(4, 4\) here and \(4, 3\) in layer 'a'"):
+        make(shared)
+    net = make("force_backward: true" + shared.replace("dim: 2 dim: 3", "dim: 2 dim: 4"))
+    assert np.shares_memory(net.params["a"][0].data, net.params["b"][0].data)
+    assert np.shares_memory(net.params["a"][0].diff, net.params["b"][0].diff)
+
+
+def test_closing() -> None:
+    with make(CHAIN) as net:
+        out = net.forward(data=noise(2, 3, 8, 8))["fc"]
+    assert out.any()
+    with pytest.raises(StateError, match="this net is closed"):
+        net.forward()
+    net.close()
+
+
+def test_modes() -> None:
+    caffe.set_mode_cpu()
+    caffe.set_device(0)
+    with pytest.raises(RuntimeError, match=r"set_mode_gpu\(\): this version of caffepy runs on the CPU only"):
+        caffe.set_mode_gpu()
+    assert (caffe.TRAIN, caffe.TEST) == (0, 1)
+    assert "Convolution" in caffe.layer_type_list()
