@@ -7,7 +7,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
 from caffepy.blob import Blob, Shape
-from caffepy.errors import WeightsError
+from caffepy.errors import ProtoError, WeightsError
 from caffepy.layer import Layer
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter
@@ -39,12 +39,20 @@ def read_definition(model: Path | NetParameter) -> tuple[NetParameter, Path | No
     definition = NetParameter()
     if isinstance(model, NetParameter):
         definition.CopyFrom(model)
-    elif fspath(model).endswith(".caffemodel"):
+    elif fspath(model).endswith((".caffemodel", ".h5", ".hdf5")):
         with open_weights(model) as stored:
+            if not stored.net.layer:
+                raise WeightsError(
+                    f"{model}: HDF5 weights hold no net; give its prototxt, and this file as the weights"
+                )
             return stored.net, model
     else:
         definition = prototxt.read(model, NetParameter)
-    for note in upgrade_net(definition):
+    try:
+        notes = upgrade_net(definition)
+    except ProtoError as error:
+        raise ProtoError(str(error) if isinstance(model, NetParameter) else f"{fspath(model)}: {error}") from error
+    for note in notes:
         log.info("%s", note)
     return definition, None
 

@@ -65,8 +65,9 @@ def explain(error: ParseError, body: str, source: str, root: Descriptor) -> Prot
         return _unknown_field(text, at, blocks, unknown[2], root)
     if body[at : at + 1] in ("}", ">") and not blocks:
         return ProtoError(text.show(at, f"{body[at]!r} closes nothing; remove it, or open its block before"))
-    if reason.startswith(('Expected "}"', 'Expected ">"')):
-        *outer, last = _open_blocks(body)
+    left_open = _open_blocks(body)
+    if left_open and reason.startswith(('Expected "}"', 'Expected ">"')):
+        *outer, last = left_open
         around = f", nor is {', '.join(block.shown(text) for block in reversed(outer))} around it" if outer else ""
         return ProtoError(text.show(last.at, f"the block `{last.name} {{` is never closed{around}; add '}}'"))
     if wrong := _ENUM.search(reason):
@@ -77,7 +78,7 @@ def explain(error: ParseError, body: str, source: str, root: Descriptor) -> Prot
         reason = f"expected a string in quotes, found {no_string[1] or 'the end of the text'}"
     else:
         reason = reason[:1].lower() + reason[1:].rstrip(".")
-    if blocks and _open_blocks(body):
+    if blocks and left_open:
         reason += f"; or does {blocks[-1].shown(text)} lack its '}}'?"
     return ProtoError(text.show(at, reason))
 
@@ -123,9 +124,7 @@ def _open_blocks(text: str) -> list[Block]:
         if token[0] in "{<":
             blocks.append(Block(name, token.start()))
         elif token[0] in "}>":
-            name = (
-                blocks.pop().name if blocks else ""
-            )  # the next block of a list, [{...}, {...}], has no name before it
+            name = blocks.pop().name if blocks else ""  # so that [{...}, {...}] are two blocks of one name
         elif token[0][0] not in "#\"'":
             name = token[0]
     return blocks

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
-from caffepy.errors import CaffeError, WeightsError
+from caffepy.errors import CaffeError, ProtoError, WeightsError
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import BlobProto, NetParameter
 from tests.nets import CHAIN, FORK, make
@@ -38,6 +38,18 @@ def test_a_file_holds_the_net_itself(tmp_path) -> None:
     alone = caffe.Net(tmp_path / "net.caffemodel", caffe.TEST)
     assert list(alone.blobs) == list(saved.blobs)
     assert same(weights_of(saved), weights_of(alone))
+
+
+def test_hdf5_weights_alone_are_no_net(tmp_path) -> None:
+    make(CHAIN).save(tmp_path / "net.caffemodel.h5")
+    with pytest.raises(WeightsError, match="HDF5 weights hold no net; give its prototxt"):
+        caffe.Net(tmp_path / "net.caffemodel.h5", caffe.TEST)
+
+
+def test_a_net_that_cannot_be_upgraded_names_its_file(tmp_path) -> None:
+    (tmp_path / "mixed.prototxt").write_text('layer { name: "a" type: "ReLU" } layers { name: "b" type: RELU }')
+    with pytest.raises(ProtoError, match=r"mixed\.prototxt: "):
+        caffe.Net(tmp_path / "mixed.prototxt", caffe.TEST)
 
 
 def test_matching_is_by_name_and_the_rest_is_listed(tmp_path, caplog) -> None:

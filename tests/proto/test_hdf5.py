@@ -72,12 +72,12 @@ def test_slashes_diffs_and_odd_shapes(tmp_path: Path) -> None:
 
 def test_a_shared_blob_that_caffe_left_out_keeps_the_others_places(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "net.h5", "w") as file:
-        file["data/ip/1"] = np.arange(3)
+        file["data/ip/2"] = np.arange(3)
         file["data/ip/10"] = np.array([1.0, 2.0])
         file["data/ip/note"] = 7
     with open_weights(tmp_path / "net.h5") as weights:
         blobs = weights.layers["ip"]
-        assert [(blob.index, blob.array().tolist()) for blob in blobs] == [(1, [0, 1, 2]), (10, [1, 2])]
+        assert [(blob.index, blob.array().tolist()) for blob in blobs] == [(2, [0, 1, 2]), (10, [1, 2])]
 
 
 def test_a_closed_file_says_so() -> None:

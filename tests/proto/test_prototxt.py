@@ -71,6 +71,7 @@ def test_quotes_inside_curly_quotes_stay() -> None:
 WRONG = [
     ("kernal_size: 3", UnknownFieldError, (1, 1), ["PoolingParameter has no field 'kernal_size'", "'kernel_size'?"]),
     ("\n\t pol: MAX", UnknownFieldError, (2, 3), ["did you mean 'pool'?", "\n    \t pol: MAX\n    \t ^"]),
+    ("\ufeffpool: MAXX", ProtoError, (1, 7), ["has no value MAXX"]),
     ("yolo_mode: 3", UnknownFieldError, (1, 1), ["nor one of a similar name", "fork of Caffe"]),
     ("pool: MAXX", ProtoError, (1, 7), ["PoolMethod has no value MAXX; it has MAX, AVE, STOCHASTIC"]),
     ("pool: 7", ProtoError, (1, 7), ["has no value 7"]),
@@ -92,7 +93,7 @@ def test_errors_give_the_place_and_the_remedy(
     assert type(caught.value) is kind
     message = str(caught.value)
     assert message.startswith(f"pool.prototxt:{place[0]}:{place[1]}: ")
-    assert message.splitlines()[1].strip() == text.splitlines()[place[0] - 1].strip()
+    assert message.splitlines()[1].strip() == text.removeprefix("\ufeff").splitlines()[place[0] - 1].strip()
     for part in says:
         assert part in message
 

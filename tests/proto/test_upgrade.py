@@ -195,6 +195,11 @@ def test_padding_reaches_every_layer_that_reads_it() -> None:
             "layer 'a' (V0 relu): padding layer 'p' can only come before a conv or pool layer with one bottom",
         ),
         (
+            'input: "x" layers { layer { name: "p" type: "padding" } bottom: "x" top: "p" }'
+            'layers { layer { name: "a" type: "conv" } bottom: "p" bottom: "x" }',
+            "layer 'a' (V0 conv): padding layer 'p' can only come before a conv or pool layer with one bottom",
+        ),
+        (
             'input: "x" layers { layer { name: "p" type: "padding" } bottom: "x" bottom: "x" top: "p" }'
             'layers { layer { name: "a" type: "conv" } bottom: "p" }',
             "padding layer 'p' must have one bottom and one top",
