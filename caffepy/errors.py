@@ -10,6 +10,7 @@
     ├── UnknownLayerError       (ValueError, KeyError)
     ├── UnknownBlobError        (KeyError)
     ├── ArgumentError           (TypeError, ValueError)   a call's arguments are of the wrong kind, number or shape
+    │   └── ImageError          (OSError)       a file that is not a picture
     ├── StateError              (RuntimeError)  a call that this moment does not allow
     ├── KernelError             (TypeError)     an operation misdeclared or miscalled
     └── DeviceError             (RuntimeError)  a mode or device this machine cannot give
@@ -59,6 +60,10 @@ class UnknownBlobError(CaffeError, KeyError):
 
 class ArgumentError(CaffeError, TypeError, ValueError):
     """A call's arguments are of the wrong kind, number or shape."""
+
+
+class ImageError(ArgumentError, OSError):
+    """A file that is not a picture."""
 
 
 class StateError(CaffeError, RuntimeError):

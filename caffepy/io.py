@@ -8,7 +8,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from caffepy.errors import ArgumentError, MissingFileError, UnknownBlobError
+from caffepy.errors import ArgumentError, ImageError, MissingFileError, UnknownBlobError
 from caffepy.proto import caffe_pb2
 from caffepy.proto.stored import blob_shape, check_count
 
@@ -224,7 +224,7 @@ def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True)
 
     Transparency is dropped, an orientation in the file's metadata is not applied, an animation gives its first
     frame, 16-bit greys keep their precision, and floating-point pictures their values.
-    Raises MissingFileError, or ArgumentError for a file that is no picture.
+    Raises MissingFileError, or ImageError for a file that is no picture.
     """
     from PIL import Image
 
@@ -238,7 +238,7 @@ def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True)
             f"load_image: cannot open '{filename}' ({error.strerror}): give the path of a picture"
         ) from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise ArgumentError(
+        raise ImageError(
             f"load_image: '{filename}' is no picture Pillow can read ({error}): give a whole PNG, JPEG or TIFF, say"
         ) from error
     if pixels.ndim == 2:

@@ -48,7 +48,8 @@ class Kernel(Generic[P]):
         for name, dtype, value in zip(self.arguments, self._dtypes, args, strict=False):
             if dtype is not None and value is not None:
                 self._check(name, dtype, value)
-        self.twin(*args, **constants)
+        with np.errstate(all="ignore"):  # Caffe and CUDA say nothing of infinities either
+            self.twin(*args, **constants)
 
     def _check(self, name: str, dtype: np.dtype[Any], value: Any) -> None:
         if not isinstance(value, np.ndarray):

@@ -124,7 +124,7 @@ class Shifts:
 
     def together(self, planes: int) -> int:
         """How many planes `blocks` takes at a time, at most."""
-        return min(planes, max(1, BLOCK // max(1, self.size * math.prod(self._runs))))
+        return max(1, min(planes, BLOCK // (self.size * math.prod(self._runs))))
 
     def blocks(self, planes: int) -> Iterator[slice]:
         """Some planes at a time."""

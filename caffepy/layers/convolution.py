@@ -166,7 +166,7 @@ def convolution_backward_weights(
         depthwise.backward_weights(images, tops, shifts, workspace, weight)
         return
     columns, images, tops, total = _columns_and_views(bottom_data, top_diff, weight_diff, window, group)
-    product = workspace[columns.count + tops[0].size :][: total.size].reshape(total.shape)
+    product = workspace[workspace.size - total.size :].reshape(total.shape)
     for image, top in zip(images, tops, strict=True):
         steps = columns.steps(image, workspace)
         columns.unfold(image, steps)
@@ -225,7 +225,7 @@ def _planes(bottom: Floats, top: Floats, weight: Floats, window: Window) -> tupl
     extent, positions = bottom.shape[bottom.ndim - axes :], top.shape[top.ndim - axes :]
     images = bottom.reshape(-1, bottom.shape[-axes - 1], *extent)
     channels = images.shape[1]
-    tops = top.reshape(len(images), channels, -1, *positions)
+    tops = top.reshape(len(images), channels, len(weight) // channels, *positions)
     return images, tops, weight.reshape(channels, tops.shape[2], -1), _shifts(extent, window)
 
 
@@ -233,6 +233,6 @@ def _side_by_side(top: Floats, columns: Columns, first: int, last: int, workspac
     """(group, outputs, images * positions): of one image a view, of several the place to copy them together."""
     images, outputs, positions = top.shape
     if images > 1:
-        return workspace[columns.count :][: top.size].reshape(group, outputs // group, images * positions)
+        return workspace[columns.count : columns.count + top.size].reshape(group, outputs // group, -1)
     inner = positions // columns.axes[0].positions
     return top[0, :, first * inner : last * inner].reshape(group, outputs // group, -1)

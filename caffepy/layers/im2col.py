@@ -7,7 +7,7 @@ from caffepy.blob import Floats, Shape
 from caffepy.layers.arranged import Axis, arrange, axes_of, collect
 from caffepy.layers.window import Window
 
-COLUMNS = 1 << 20
+COLUMNS = 1 << 21
 """About how many elements of the column matrix are made at a time."""
 POSITIONS = 256
 """Images are unfolded together up to so many positions: products with fewer columns are slow."""

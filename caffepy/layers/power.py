@@ -51,10 +51,9 @@ def power_backward(
 
 def _raised(x: Floats, y: Floats, power: float, scale: float, shift: float) -> None:
     """y = (shift + scale * x) ^ power; 1 where power is 0."""
-    with np.errstate(all="ignore"):  # infinity and NaN are values here, as in Caffe
-        np.multiply(x, np.float32(scale), out=y)
-        y += np.float32(shift)
-        if power == 2:
-            np.square(y, out=y)
-        elif power != 1:
-            np.power(y, np.float32(power), out=y)
+    np.multiply(x, np.float32(scale), out=y)
+    y += np.float32(shift)
+    if power == 2:
+        np.square(y, out=y)
+    elif power != 1:
+        np.power(y, np.float32(power), out=y)

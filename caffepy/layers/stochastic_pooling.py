@@ -118,7 +118,7 @@ def _arranged(shifts: Shifts, image: Floats) -> Floats:
 
 def _sums(shifts: Shifts, arranged: Floats) -> tuple[Floats, Floats]:
     seen = shifts.seen(arranged)
-    total, squares = np.full((2, seen[0].size), TINY, np.float32)
+    total, squares = np.full_like(seen[0], TINY), np.zeros_like(seen[0])
     for values in seen:
         total += values
         squares += values * values

@@ -1,7 +1,14 @@
 """The golden cases of tests/golden/layers: small nets that real Caffe ran forward and backward.
 
-FAMILY.npz holds `<case>/<kind>/<blob>`; kinds are prototxt, phase, in, param, top, topdiff, botdiff, paramdiff,
-param_after and order (shared/golden/README tells what each is).
+FAMILY.npz holds `<case>/<kind>/<blob>`; each case is a whole net. The kinds:
+
+    prototxt, phase     the net's text, TRAIN or TEST
+    in, param           input blobs' data; weights, by `<layer>/<index>`
+    top                 outputs' data after forward
+    topdiff             outputs' diffs before backward: injected noise, or what the loss weight put there
+    botdiff, paramdiff  inputs' and weights' diffs after backward; absent where Caffe has no backward
+    param_after         BatchNorm's blobs after the pass
+    order               names of outputs, blobs and layers in Caffe's order, inserted splits included
 """
 
 import re

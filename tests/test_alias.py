@@ -1,0 +1,114 @@
+"""`import caffe` is caffepy: the same modules, loaded once, unless a real Caffe comes earlier on the path."""
+
+import importlib
+import os
+import pickle
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import caffe
+import pytest
+
+import caffepy
+
+ROOT = Path(caffepy.__file__).parents[1]
+ALIAS = ROOT / "caffepy" / "_alias"
+MODULES = sorted(
+    module.name.removeprefix("caffepy.")
+    for module in pkgutil.walk_packages(caffepy.__path__, "caffepy.")
+    if "._" not in module.name
+)
+
+
+def python(code: str, *path: Path) -> str:
+    """What a fresh interpreter prints, with these folders on its PYTHONPATH."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    command = [sys.executable, "-P", "-W", "error", "-c", code]  # -P: not the working directory
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_package_is_its_own_and_thin() -> None:
+    assert Path(caffe.__file__).parent.name == "caffe"
+    assert caffe is not caffepy
+    assert caffe.__all__ == caffepy.__all__
+    assert set(caffepy.__all__) <= set(dir(caffe))
+
+
+@pytest.mark.parametrize("name", caffepy.__all__)
+def test_public_names_are_caffepys(name: str) -> None:
+    assert getattr(caffe, name) is getattr(caffepy, name)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_submodules_are_caffepys(name: str) -> None:
+    module = importlib.import_module(f"caffe.{name}")
+    assert module is importlib.import_module(f"caffepy.{name}")
+    assert module.__name__ == f"caffepy.{name}"
+    assert module.__spec__ is not None
+    assert module.__spec__.name == f"caffepy.{name}"
+
+
+@pytest.mark.parametrize("order", [("caffe", "caffepy"), ("caffepy", "caffe")])
+def test_no_file_is_loaded_twice(order: tuple[str, str]) -> None:
+    code = f"""
+import importlib, sys
+for name in {MODULES}:
+    first, second = (importlib.import_module(package + "." + name) for package in {order})
+    assert first is second, name
+loaded = {{}}
+for module in list(sys.modules.values()):
+    if getattr(module, "__file__", None):
+        assert loaded.setdefault(module.__file__, module) is module, module
+print("once")
+"""
+    assert python(code, ROOT, ALIAS) == "once\n"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import caffe.io; found = caffe.io.Transformer",
+        "from caffe import io; found = io.Transformer",
+        "from caffe.io import Transformer as found",
+        "import caffe.proto.caffe_pb2; found = caffe.proto.caffe_pb2.NetParameter",
+        "from caffe.proto import caffe_pb2; found = caffe_pb2.NetParameter",
+        "from caffe.proto.caffe_pb2 import NetParameter as found",
+        "import caffe; found = caffe.proto.caffe_pb2.NetParameter",
+        "import caffe; found = caffe.io.caffe_pb2.NetParameter",
+        "from caffe import *; found = Net",
+        "import importlib, caffe.io; found = importlib.reload(caffe.io).Transformer",
+    ],
+)
+def test_spellings_of_scripts(statement: str) -> None:
+    printed = python(statement + "; print(found.__module__)", ROOT, ALIAS)
+    assert printed.startswith("caffepy.")
+
+
+def test_instances_and_pickles_cross_over() -> None:
+    transformer = caffe.io.Transformer({"data": (1, 3, 4, 4)})
+    assert isinstance(transformer, caffepy.io.Transformer)
+    pickled = pickle.dumps(transformer)
+    assert b"caffepy.io" in pickled
+    assert pickle.loads(pickled).inputs == transformer.inputs
+    assert pickle.loads(b"ccaffe.io\nTransformer\n.") is caffepy.io.Transformer  # as pycaffe would have written it
+
+
+def test_what_is_not_there() -> None:
+    with pytest.raises(AttributeError, match=r"module 'caffe' \(of caffepy\) has no attribute 'nonsense'"):
+        _ = caffe.nonsense
+    with pytest.raises(ModuleNotFoundError, match="nonsense"):
+        importlib.import_module("caffe.nonsense")
+    with pytest.raises(ModuleNotFoundError, match="is not a package"):
+        importlib.import_module("caffe.io.nonsense")
+
+
+def test_a_real_caffe_earlier_on_the_path_wins(tmp_path: Path) -> None:
+    (tmp_path / "caffe").mkdir()
+    (tmp_path / "caffe" / "__init__.py").write_text("from caffe import io\n")
+    (tmp_path / "caffe" / "io.py").write_text("maker = 'Berkeley'\n")
+    code = "import caffepy, caffe, caffe.io; print(caffe.io.maker, hasattr(caffepy.io, 'maker'), caffe.__file__)"
+    assert python(code, tmp_path, ROOT, ALIAS).split() == ["Berkeley", "False", str(tmp_path / "caffe" / "__init__.py")]
