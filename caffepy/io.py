@@ -220,7 +220,7 @@ class Transformer:
 
 
 def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True) -> Array:
-    """The picture as float32 RGB in [0, 1], (height, width, 3); a grey one is (height, width, 1) unless `color`.
+    """The picture as float32 RGB in [0, 1], (height, width, 3); without `color` its luminance, (height, width, 1).
 
     Transparency is dropped, an orientation in the file's metadata is not applied, an animation gives its first
     frame, 16-bit greys keep their precision, and floating-point pictures their values.
@@ -242,8 +242,14 @@ def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True)
             f"load_image: '{filename}' is no picture Pillow can read ({error}): give a whole PNG, JPEG or TIFF, say"
         ) from error
     if pixels.ndim == 2:
-        pixels = np.repeat(pixels[:, :, np.newaxis], 3 if color else 1, axis=2)
-    return pixels
+        return np.repeat(pixels[:, :, np.newaxis], 3 if color else 1, axis=2)
+    return pixels if color else luminance(pixels)
+
+
+def luminance(picture: Array) -> Array:
+    """(height, width, 3) RGB -> (height, width, 1) grey, by ITU-R BT.709's weights as scikit-image's rgb2gray."""
+    grey: Array = picture @ np.array((0.2125, 0.7154, 0.0721), picture.dtype)
+    return grey[:, :, np.newaxis]
 
 
 def _pixels(picture: Any) -> Array:

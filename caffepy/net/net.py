@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -175,7 +175,7 @@ class Net:
             self._all_blobs, self.layers = [], []
             self._workspace, self._gradient = SyncedArray(), GradientPass(self)
 
-    def __enter__(self) -> "Net":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -1,0 +1,133 @@
+"""`caffepy saliency`: which pixels of a picture a net's score depends on."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from caffepy import Net, io
+from caffepy.blob import Floats
+from caffepy.cli.classes import Classes, find_target, read_labels
+from caffepy.cli.command import Subcommand, Timed, timed
+from caffepy.cli.model import load_net
+from caffepy.cli.preprocess import IMAGENET_MEAN, Preprocessing, read_mean
+from caffepy.saliency import channel_maximum, class_score, class_values, pictures, score_gradient
+
+_TOP = 5
+
+
+@click.command(cls=Subcommand)
+@click.argument("model", metavar="MODEL.prototxt")
+@click.argument("files", nargs=-1, required=True, metavar="[WEIGHTS.caffemodel] IMAGE")
+@click.option("--target", default="top", show_default=True, help="The class: its index, its name, or top.")
+@click.option("--labels", metavar="FILE", help="The classes' names, one a line, such as synset_words.txt.")
+@click.option(
+    "--mean",
+    metavar="B,G,R|FILE",
+    help="What is subtracted: a number a channel, a .npy or .binaryproto file, or none. "
+    f"[default: {IMAGENET_MEAN} for 3 channels at scale 255]",
+)
+@click.option("--scale", default=255.0, show_default=True, help="The value of white in the net's input.")
+@click.option("--output", metavar="BLOB", help="The blob of class scores. [default: the net's only output]")
+@click.option("-o", "--out", metavar="FILE", help="The picture to write. [default: IMAGE's name with -saliency.png]")
+@click.option("--random-weights", is_flag=True, help="Take no WEIGHTS; run on random ones.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def saliency(
+    model: str,
+    files: tuple[str, ...],
+    target: str,
+    labels: str | None,
+    mean: str | None,
+    scale: float,
+    output: str | None,
+    out: str | None,
+    random_weights: bool,
+    as_json: bool,
+) -> None:
+    """Draw which pixels of IMAGE the score of a class depends on.
+
+    Writes IMAGE, its saliency map and both laid over each other side by side; prints the five best classes and the
+    time taken. A pixel's saliency is the largest absolute derivative, over its channels, of the class's score before
+    a final softmax (Simonyan, Vedaldi & Zisserman 2013). A .caffemodel that holds its own definition can stand for
+    MODEL, and then WEIGHTS may be left out.
+    """
+    weights, image_path = _weights_and_image(model, files, random_weights)
+    image = io.load_image(image_path)
+    net = load_net(model, weights, random_weights=random_weights)
+    with net:
+        preprocessing = _preprocessing(net, mean, scale)
+        result = _explain(net, preprocessing.apply(image), target, labels, output)
+    destination = out or f"{Path(image_path).stem}-saliency.png"
+    captions = (Path(image_path).name, f"saliency: {result.classes.name(result.target)}", "overlay, smoothed")
+    panels = pictures.triptych(pictures.to_picture(image), result.map, captions)
+    pictures.save(pictures.grid([panels]), destination)
+    if random_weights:
+        click.echo("Warning: the weights are random, the classes and the map mean nothing", err=True)
+    if not result.map.any():
+        click.echo("Warning: the gradient is zero everywhere, the map is black; try another --target", err=True)
+    if as_json:
+        click.echo(json.dumps(_report(result, preprocessing, destination), indent=2))
+    else:
+        _print(result, preprocessing, destination)
+
+
+@dataclass(frozen=True)
+class _Result:
+    classes: Classes
+    target: int
+    map: Floats
+    forward: Timed[Any]
+    gradient: Timed[Floats]
+
+
+def _explain(net: Net, data: Floats, target: str, labels: str | None, output: str | None) -> _Result:
+    net.blob(net.inputs[0]).data[...] = data
+    forward = timed(net.forward)
+    values = class_values(net, output)[0]
+    classes = Classes(values, read_labels(labels, len(values)) if labels else None)
+    score = class_score(net, find_target(target, classes.labels), output=output)
+    gradient = timed(lambda: score_gradient(net, score))
+    return _Result(classes, score.classes[0], channel_maximum(gradient.value)[0], forward, gradient)
+
+
+def _weights_and_image(model: str, files: tuple[str, ...], random_weights: bool) -> tuple[str | None, str]:
+    if len(files) > 2 or (random_weights and len(files) > 1):
+        expected = "only IMAGE, with --random-weights" if random_weights else "WEIGHTS and IMAGE"
+        raise click.UsageError(f"Expected {expected} after MODEL, got {', '.join(files)}.")
+    if len(files) == 1 and not (random_weights or model.endswith(".caffemodel")):
+        raise click.UsageError(
+            f"Expected WEIGHTS and IMAGE after MODEL, got only {files[0]}. Give the trained .caffemodel, or say "
+            "--random-weights to run without one."
+        )
+    return (files[0] if len(files) == 2 else None), files[-1]
+
+
+def _preprocessing(net: Net, mean: str | None, scale: float) -> Preprocessing:
+    channels, height, width = net.blob(net.inputs[0]).shape[1:]
+    shape = channels, height, width
+    if mean is None:
+        mean = IMAGENET_MEAN if channels == 3 and scale == 255 else "none"
+    return Preprocessing(shape, scale, None if mean == "none" else read_mean(mean, shape))
+
+
+def _report(result: _Result, preprocessing: Preprocessing, destination: str) -> dict[str, object]:
+    return {
+        "input": preprocessing.describe(),
+        "top": [result.classes.entry(i) for i in result.classes.top(_TOP)],
+        "target": result.classes.entry(result.target),
+        "forward_ms": round(result.forward.ms, 3),
+        "gradient_ms": round(result.gradient.ms, 3),
+        "picture": destination,
+    }
+
+
+def _print(result: _Result, preprocessing: Preprocessing, destination: str) -> None:
+    classes = result.classes
+    click.echo(f"input    {preprocessing.describe()}")
+    for rank, i in enumerate(classes.top(_TOP), 1):
+        click.echo(f"top {rank}    {classes.values[i]:9.4f}  {classes.numbered(i)}")
+    click.echo(f"target   {classes.numbered(result.target)}")
+    click.echo(f"time     forward {result.forward}, gradient {result.gradient}")
+    click.echo(f"picture  {destination}: the image, its saliency map, both laid over each other")
