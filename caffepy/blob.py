@@ -114,9 +114,7 @@ class Blob:
 
     def _legacy(self, axis: int) -> int:
         if len(self._shape) > 4:
-            raise ArgumentError(
-                f"num, channels, height and width need at most 4 axes; the shape is {self._shape}"
-            )
+            raise ArgumentError(f"num, channels, height and width need at most 4 axes; the shape is {self._shape}")
         return self._shape[axis] if axis < len(self._shape) else 1
 
     def __repr__(self) -> str:

@@ -15,7 +15,7 @@ from caffepy.layers.window import PoolingWindow, Window
 
 S = TypeVar("S", bound=np.generic)
 
-BLOCK = 1 << 16
+BLOCK = 1 << 18
 """About how many pixels of planes are worked on together, so that they stay in the cache."""
 
 
@@ -24,7 +24,8 @@ class Axis:
     """One spatial axis. With stride s, padded pixels 0, s, 2s, ... come first, then 1, s + 1, ...: so many runs.
 
     What position p sees through tap t, padded pixel p * s + t * dilation, is number steps + p of a run, where
-    taps[t] = (run, steps). Runs that no tap sees are left out.
+    taps[t] = (run, steps). Runs that no tap sees are left out. The pad at a run's end is, as far as it goes, the one
+    at the start of the next in memory: `length` does not count it.
     """
 
     extent: int
@@ -49,17 +50,9 @@ class Axis:
                 pixel = residue - pad + first * stride
                 pieces.append((run, slice(first, last), slice(pixel, pixel + (last - first - 1) * stride + 1, stride)))
         numbered = tuple((residues.index(residue), steps) for steps, residue in taps)
+        pads = [min(where.start, length - where.stop) for _, where, _ in pieces]
+        length -= min([*pads, length - positions])
         return cls(extent, positions, len(residues), length, numbered, tuple(pieces))
-
-    @property
-    def starts(self) -> list[int]:
-        """Where in the arranged axis each tap sees position 0."""
-        return [run * self.length + steps for run, steps in self.taps]
-
-    @property
-    def single(self) -> bool:
-        """Whether the window's only tap sees every arranged pixel."""
-        return self.runs * self.length == self.positions
 
     @property
     def plain(self) -> bool:
@@ -72,34 +65,6 @@ class Axis:
         return sum(where.stop - where.start for _, where, _ in self.pieces)
 
 
-def axes_of(extent: Shape, positions: Shape, window: Window) -> list[Axis]:
-    """The axes of an image, for so many positions of the window along each."""
-    per_axis = zip(extent, positions, window.kernel, window.stride, window.pad, window.dilation, strict=True)
-    return [Axis.arrange(*values) for values in per_axis]
-
-
-def arrange(axes: list[Axis], images: Floats, arranged: Floats, padding: float = 0) -> None:
-    """From images (..., *extents) overwrite arranged (..., *runs, *lengths)."""
-    if any(axis.seen < axis.runs * axis.length for axis in axes):
-        arranged[...] = padding
-    for where, pixels in _pieces(axes):
-        arranged[where] = images[pixels]
-
-
-def collect(axes: list[Axis], arranged: Floats, images: Floats) -> None:
-    """From arranged (..., *runs, *lengths) overwrite images (..., *extents); pixels that no tap sees become 0."""
-    if any(axis.seen < axis.extent for axis in axes):
-        images[...] = 0
-    for where, pixels in _pieces(axes):
-        images[pixels] = arranged[where]
-
-
-def _pieces(axes: list[Axis]) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
-    for pieces in itertools.product(*(axis.pieces for axis in axes)):
-        runs, where, pixels = zip(*pieces, strict=True) if pieces else ((), (), ())
-        yield (..., *runs, *where), (..., *pixels)
-
-
 class Shifts:
     """Planes arranged so that each tap is an offset: what all positions see through it is one piece of memory.
 
@@ -108,19 +73,22 @@ class Shifts:
     """
 
     def __init__(self, extent: Shape, positions: Shape, window: Window) -> None:
-        self._axes = axes_of(extent, positions, window)
+        per_axis = zip(extent, positions, window.kernel, window.stride, window.pad, window.dilation, strict=True)
+        self._axes = [Axis.arrange(*values) for values in per_axis]
         self._runs = tuple(axis.runs for axis in self._axes)
-        self._lengths = tuple(axis.length for axis in self._axes)
         self._positions = tuple(slice(axis.positions) for axis in self._axes)
+        self.lengths = tuple(axis.length for axis in self._axes)
+        self.size = math.prod(self.lengths)
         self._taps = [
-            (_offset(self._runs, [run for run, _ in taps]), _offset(self._lengths, [steps for _, steps in taps]))
+            (_offset(self._runs, [run for run, _ in taps]), _offset(self.lengths, [steps for _, steps in taps]))
             for taps in itertools.product(*(axis.taps for axis in self._axes))
         ]
-        self.size = math.prod(self._lengths)
+        self._slack = max(steps for _, steps in self._taps)
+        self.plain = all(axis.plain for axis in self._axes)
 
     def arranged_count(self, planes: int) -> int:
         """Elements of so many arranged planes."""
-        return (planes * math.prod(self._runs) + 1) * self.size
+        return planes * math.prod(self._runs) * self.size + self._slack
 
     def together(self, planes: int) -> int:
         """How many planes `blocks` takes at a time, at most."""
@@ -133,32 +101,47 @@ class Shifts:
             yield slice(first, min(first + together, planes))
 
     def arrange(self, images: Floats, arranged: Floats, padding: float = 0) -> None:
-        """From images (planes, *extent) overwrite arranged planes."""
-        arrange(self._axes, images, self._planes(arranged, len(images)), padding)
-        arranged[-self.size :] = padding
+        """From images (*planes, *extent) overwrite arranged planes, the slack too."""
+        arranged[arranged.size - self._slack :] = padding
+        planes = self._planes(arranged, images)
+        if any(axis.seen < axis.runs * axis.length for axis in self._axes):
+            planes[...] = padding
+        for where, pixels in self._pieces():
+            planes[where] = images[pixels]
 
     def collect(self, arranged: Floats, images: Floats) -> None:
-        """From arranged planes overwrite images (planes, *extent)."""
-        collect(self._axes, self._planes(arranged, len(images)), images)
+        """From arranged planes overwrite images (*planes, *extent); pixels that no tap sees become 0."""
+        planes = self._planes(arranged, images)
+        if any(axis.seen < axis.extent for axis in self._axes):
+            images[...] = 0
+        for where, pixels in self._pieces():
+            images[pixels] = planes[where]
 
     def seen(self, arranged: Floats) -> list[Floats]:
         """For each tap, in the window's order, what the positions see of arranged planes, laid out like results."""
-        count = (arranged.size - self.size) // math.prod(self._runs)
+        count = (arranged.size - self._slack) // math.prod(self._runs)
         starts = [run * count + steps for run, steps in self._taps]
         return [arranged[start : start + count] for start in starts]
 
     def at_positions(self, results: NDArray[S]) -> NDArray[S]:
         """Of results the positions' own: (planes, *positions)."""
-        return results.reshape(-1, *self._lengths)[(slice(None), *self._positions)]
+        return results.reshape(-1, *self.lengths)[(slice(None), *self._positions)]
 
     def spread(self, values: Floats, results: Floats) -> None:
         """Overwrite results with values (planes, *positions), and zeros between."""
         results[...] = 0
         self.at_positions(results)[...] = values
 
-    def _planes(self, arranged: Floats, planes: int) -> Floats:
-        shape = *self._runs, planes, *self._lengths
-        return np.moveaxis(arranged[: -self.size].reshape(shape), len(self._runs), 0)
+    def _planes(self, arranged: Floats, images: Floats) -> Floats:
+        """(*planes, *runs, *lengths)"""
+        runs, planes = len(self._runs), images.shape[: images.ndim - len(self._runs)]
+        view = arranged[: arranged.size - self._slack].reshape(*self._runs, *planes, *self.lengths)
+        return np.moveaxis(view, range(runs), range(len(planes), len(planes) + runs))
+
+    def _pieces(self) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+        for pieces in itertools.product(*(axis.pieces for axis in self._axes)):
+            runs, where, pixels = zip(*pieces, strict=True)
+            yield (..., *runs, *where), (..., *pixels)
 
 
 @functools.lru_cache(maxsize=4096)

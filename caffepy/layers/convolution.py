@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from caffepy.layer import Layer, register
 from caffepy.layers import depthwise
 from caffepy.layers.arranged import Shifts
 from caffepy.layers.channelwise import channel_sums
-from caffepy.layers.im2col import Columns
+from caffepy.layers.im2col import Columns, Unfolding
 from caffepy.layers.window import Window
 
 
@@ -119,18 +119,12 @@ def convolution_forward(
         bias = None if bias_data is None else bias_data.reshape(group, -1, 1)
         depthwise.forward(images, weight, bias, shifts, workspace, tops)
         return
-    columns, images, tops, weight = _columns_and_views(bottom_data, top_data, weight_data, window, group)
-    for image, top in zip(images, tops, strict=True):
-        steps = columns.steps(image, workspace)
-        columns.unfold(image, steps)
-        for first, last in columns.blocks():
-            matrix = columns.unfold_matrix(steps, first, last)
-            product = _side_by_side(top, columns, first, last, workspace, group)
-            np.matmul(weight, matrix.reshape(group, -1, matrix.shape[1]), out=product)
-            if bias_data is not None:
-                product += bias_data.reshape(group, -1, 1)
-            if len(top) > 1:
-                top[...] = product.reshape(top.swapaxes(0, 1).shape).swapaxes(0, 1)
+    weight = _by_group(weight_data, group)
+    for part in _unfoldings(bottom_data, weight_data.shape, group, top_data, window, workspace):
+        part.arrange()
+        for block in part.blocks():
+            np.matmul(weight, part.unfold(*block), out=part.product(*block))
+        part.crop(bias_data)
 
 
 @kernel("convolution.cu", per=None)
@@ -142,18 +136,14 @@ def convolution_backward(
         images, tops, weight, shifts = _planes(bottom_diff, top_diff, weight_data, window)
         depthwise.backward(tops, weight, shifts, workspace, images)
         return
-    columns, images, tops, weight = _columns_and_views(bottom_diff, top_diff, weight_data, window, group)
-    for image, top in zip(images, tops, strict=True):
-        steps = columns.steps(image, workspace)
-        columns.clear(steps)
-        for first, last in columns.blocks():
-            diff = _side_by_side(top, columns, first, last, workspace, group)
-            if len(top) > 1:
-                diff.reshape(top.swapaxes(0, 1).shape)[...] = top.swapaxes(0, 1)
-            matrix = columns.matrix(steps, first, last)
-            np.matmul(weight.swapaxes(1, 2), diff, out=matrix.reshape(group, -1, matrix.shape[1]))
-            columns.add_matrix(steps, first, last)
-        columns.fold(steps, image)
+    weight = _by_group(weight_data, group).swapaxes(1, 2)
+    for part in _unfoldings(bottom_diff, weight_data.shape, group, top_diff, window, workspace):
+        part.widen()
+        part.clear()
+        for block in part.blocks():
+            np.matmul(weight, part.product(*block), out=part.matrix(*block))
+            part.fold(*block)
+        part.collect()
 
 
 @kernel("convolution.cu", per=None)
@@ -165,17 +155,13 @@ def convolution_backward_weights(
         images, tops, weight, shifts = _planes(bottom_data, top_diff, weight_diff, window)
         depthwise.backward_weights(images, tops, shifts, workspace, weight)
         return
-    columns, images, tops, total = _columns_and_views(bottom_data, top_diff, weight_diff, window, group)
+    total = _by_group(weight_diff, group)
     product = workspace[workspace.size - total.size :].reshape(total.shape)
-    for image, top in zip(images, tops, strict=True):
-        steps = columns.steps(image, workspace)
-        columns.unfold(image, steps)
-        for first, last in columns.blocks():
-            matrix = columns.unfold_matrix(steps, first, last)
-            diff = _side_by_side(top, columns, first, last, workspace, group)
-            if len(top) > 1:
-                diff.reshape(top.swapaxes(0, 1).shape)[...] = top.swapaxes(0, 1)
-            np.matmul(diff, matrix.reshape(group, -1, matrix.shape[1]).swapaxes(1, 2), out=product)
+    for part in _unfoldings(bottom_data, weight_diff.shape, group, top_diff, window, workspace):
+        part.arrange()
+        part.widen()
+        for block in part.blocks():
+            np.matmul(part.product(*block), part.unfold(*block).swapaxes(1, 2), out=product)
             total += product
 
 
@@ -190,8 +176,7 @@ def workspace_count(num: int, extent: Shape, weight_shape: Shape, window: Window
     channels = weight_shape[1] * group
     if _is_depthwise(weight_shape, group):
         return depthwise.workspace_count(channels, _shifts(extent, window))
-    columns = _columns(num, channels, extent, window)
-    return columns.count + columns.images * weight_shape[0] * columns.positions + math.prod(weight_shape)
+    return _columns(num, channels, weight_shape[0], extent, window).count + math.prod(weight_shape)
 
 
 def _is_depthwise(weight_shape: Shape, group: int) -> bool:
@@ -199,8 +184,8 @@ def _is_depthwise(weight_shape: Shape, group: int) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def _columns(num: int, channels: int, extent: Shape, window: Window) -> Columns:
-    return Columns(num, channels, extent, window)
+def _columns(num: int, channels: int, outputs: int, extent: Shape, window: Window) -> Columns:
+    return Columns(num, channels, outputs, extent, window)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -208,15 +193,21 @@ def _shifts(extent: Shape, window: Window) -> Shifts:
     return Shifts(extent, window.positions(extent), window)
 
 
-def _columns_and_views(
-    bottom: Floats, top: Floats, weight: Floats, window: Window, group: int
-) -> tuple[Columns, Floats, Floats, Floats]:
-    """Images (times, images, channels, *extent), tops (times, images, num_output, positions), each group's weights."""
-    channels, extent = weight.shape[1] * group, bottom.shape[bottom.ndim - len(window.kernel) :]
-    columns = _columns(bottom.size // (channels * math.prod(extent)), channels, extent, window)
+def _by_group(weight: Floats, group: int) -> Floats:
+    """(group, outputs, channels * taps), of one group each"""
+    return weight.reshape(group, weight.shape[0] // group, -1)
+
+
+def _unfoldings(
+    bottom: Floats, weight_shape: Shape, group: int, top: Floats, window: Window, workspace: Floats
+) -> Iterator[Unfolding]:
+    """The images and tops, some at a time; the next overwrites the last one's workspace."""
+    channels, outputs, axes = weight_shape[1] * group, weight_shape[0], len(window.kernel)
+    extent, positions = bottom.shape[bottom.ndim - axes :], top.shape[top.ndim - axes :]
+    columns = _columns(bottom.size // (channels * math.prod(extent)), channels, outputs, extent, window)
     images = bottom.reshape(-1, columns.images, channels, *extent)
-    tops = top.reshape(-1, columns.images, weight.shape[0], columns.positions)
-    return columns, images, tops, weight.reshape(group, weight.shape[0] // group, -1)
+    tops = top.reshape(-1, columns.images, outputs, *positions)
+    return (Unfolding(columns, group, *both, workspace) for both in zip(images, tops, strict=True))
 
 
 def _planes(bottom: Floats, top: Floats, weight: Floats, window: Window) -> tuple[Floats, Floats, Floats, Shifts]:
@@ -227,12 +218,3 @@ def _planes(bottom: Floats, top: Floats, weight: Floats, window: Window) -> tupl
     channels = images.shape[1]
     tops = top.reshape(len(images), channels, len(weight) // channels, *positions)
     return images, tops, weight.reshape(channels, tops.shape[2], -1), _shifts(extent, window)
-
-
-def _side_by_side(top: Floats, columns: Columns, first: int, last: int, workspace: Floats, group: int) -> Floats:
-    """(group, outputs, images * positions): of one image a view, of several the place to copy them together."""
-    images, outputs, positions = top.shape
-    if images > 1:
-        return workspace[columns.count : columns.count + top.size].reshape(group, outputs // group, -1)
-    inner = positions // columns.axes[0].positions
-    return top[0, :, first * inner : last * inner].reshape(group, outputs // group, -1)

@@ -4,135 +4,133 @@ import math
 from collections.abc import Iterator
 
 from caffepy.blob import Floats, Shape
-from caffepy.layers.arranged import Axis, arrange, axes_of, collect
+from caffepy.layers.arranged import Shifts, cut
 from caffepy.layers.window import Window
 
 COLUMNS = 1 << 21
-"""About how many elements of the column matrix are made at a time."""
+"""About how many elements of the column matrix are made at a time: of some images, or of some rows of one."""
 POSITIONS = 256
-"""Images are unfolded together up to so many positions: products with fewer columns are slow."""
+"""How many positions make a product worth its while where images need no unfolding: fewer, and some go together."""
 
 
 class Columns:
-    """How images (num, channels, *extent) are unfolded: `images` of them at a time, one axis after the other.
+    """How images (num, channels, *extent) and tops (num, outputs, *positions) of a convolution become matrices.
 
-        arranged  (channels, images, length_0, length_1, ...)
-        steps     from the last axis to axis 1, each (channels, its taps, taps of the later axes,
-                  images and lengths of the earlier ones, its positions, positions of the later ones)
-        columns   the same for axis 0, made from some of its positions at a time; a matrix (channels * taps, positions)
-
-    A step that would change nothing is a view of the one before. `count` is the workspace all of it takes.
+    `images` of them are taken at a time. Their pixels are arranged (see Shifts), so that a row of the column matrix
+    (channels * taps, columns) is one piece of an arranged plane. It has columns between the positions too, cheaper to
+    compute than to leave out: tops take the `wide` form (outputs, images, positions of axis 0, lengths of the others).
+    With one tap, no pad and no stride, the column matrix is the image itself and the wide top the top: `direct`.
     """
 
-    def __init__(self, num: int, channels: int, extent: Shape, window: Window) -> None:
-        self.channels = channels
-        self.axes = axes_of(extent, window.positions(extent), window)
-        self.positions = math.prod(axis.positions for axis in self.axes)
-        self.taps = math.prod(len(axis.taps) for axis in self.axes)
-        together = max(1, min(num, POSITIONS // max(1, self.positions)))
-        self.images = max((b for b in range(1, together + 1) if num % b == 0), default=1)
-        self.plain = self.images == 1 and all(axis.plain for axis in self.axes)
-        self.direct = self.plain and all(axis.single for axis in self.axes)
-        self.rows = self.axes[0].positions
-        if self.images == 1 and not self.axes[0].single:
-            self.rows = max(1, min(self.rows, COLUMNS * self.rows // max(1, channels * self.taps * self.positions)))
-        self._shapes = self._step_shapes()
-        copied = [not self.plain, *(not axis.single for axis in reversed(self.axes))]
-        self._sizes = [math.prod(shape) if copy else 0 for shape, copy in zip(self._shapes, copied, strict=True)]
-        self.count = sum(self._sizes)
+    def __init__(self, num: int, channels: int, outputs: int, extent: Shape, window: Window) -> None:
+        self.positions = window.positions(extent)
+        self.shifts = Shifts(extent, self.positions, window)
+        self.taps = math.prod(window.kernel)
+        positions = max(1, math.prod(self.positions))
+        as_it_is = self.taps == 1 and self.shifts.plain
+        together = POSITIONS // positions if as_it_is else COLUMNS // (channels * self.taps * positions)
+        self.images = max((b for b in range(1, min(num, together) + 1) if num % b == 0), default=1)
+        self.direct = self.images == 1 and as_it_is
+        self.planes = channels, self.images
+        self.wide = outputs, self.images, self.positions[0], *self.shifts.lengths[1:]
+        self.inner = math.prod(self.wide[3:])
+        self.rows = self.positions[0]
+        if self.images == 1 and self.taps > 1:
+            self.rows = max(1, min(self.rows, COLUMNS // max(1, channels * self.taps * self.inner)))
+        self.sizes = (
+            0 if self.direct else self.shifts.arranged_count(math.prod(self.planes)),
+            0 if self.taps == 1 else math.prod(self.planes) * self.taps * self.rows * self.inner,
+            0 if self.direct else math.prod(self.wide),
+        )
+        self.count = sum(self.sizes)
+        """Elements of workspace for all of it."""
 
-    def _step_shapes(self) -> list[Shape]:
-        lengths = [axis.runs * axis.length for axis in self.axes]
-        shapes: list[Shape] = [(self.channels, self.images, *lengths)]
-        taps = inner = 1
-        for i in range(len(self.axes) - 1, -1, -1):
-            axis = self.axes[i]
-            before = self.images * math.prod(lengths[:i])
-            shapes.append((self.channels, len(axis.taps), taps, before, axis.positions if i else self.rows, inner))
-            taps, inner = taps * len(axis.taps), inner * axis.positions
-        return shapes
+
+class Unfolding:
+    """Some images and tops of a convolution, in the forms that `columns` gives them.
+
+    `arrange` and `widen` read the images and the tops, `collect` and `crop` overwrite them; between those, products
+    are made block by block from `matrix` (group, channels * taps, columns) and `product` (group, outputs, columns).
+    """
+
+    def __init__(self, columns: Columns, group: int, images: Floats, tops: Floats, workspace: Floats) -> None:
+        self._columns, self._group = columns, group
+        self._images, self._tops = images.swapaxes(0, 1), tops.swapaxes(0, 1)
+        self._arranged, self._block, self._wide = cut(workspace, *((size,) for size in columns.sizes))
+        if columns.direct:
+            self._arranged, self._wide = images.reshape(-1), tops.reshape(-1)
 
     def blocks(self) -> Iterator[tuple[int, int]]:
-        """The ranges of axis 0's positions whose columns are made together."""
-        for first in range(0, self.axes[0].positions, self.rows):
-            yield first, min(first + self.rows, self.axes[0].positions)
+        """Ranges of positions of axis 0 whose columns are made together."""
+        for first in range(0, self._columns.positions[0], self._columns.rows):
+            yield first, min(first + self._columns.rows, self._columns.positions[0])
 
-    def steps(self, images: Floats, workspace: Floats) -> list[Floats]:
-        """The arrays of all steps for these images (images, channels, *extent)."""
-        arrays = [images]
-        start = 0
-        for shape, size in zip(self._shapes, self._sizes, strict=True):
-            array = workspace[start : start + size] if size else arrays[-1]
-            arrays.append(array.reshape(shape))
-            start += size
-        return arrays[1:]
+    def arrange(self) -> None:
+        """Make ready for `unfold`."""
+        if not self._columns.direct:
+            self._columns.shifts.arrange(self._images, self._arranged)
 
-    def matrix(self, steps: list[Floats], first: int, last: int) -> Floats:
-        """Where the columns of positions `first` to `last` of axis 0 stand: (channels * taps, their number)."""
-        return self._block(steps, first, last).reshape(self.channels * self.taps, -1)
+    def widen(self) -> None:
+        """Make what `product` gives from the tops, zero between the positions."""
+        if not self._columns.direct:
+            wide = self._wide.reshape(self._columns.wide)
+            if wide.shape != self._tops.shape:
+                wide[...] = 0
+            wide[self._positions()] = self._tops
 
-    def unfold(self, images: Floats, steps: list[Floats]) -> None:
-        """Make all steps but the columns."""
-        if not self.plain:
-            arrange(self.axes, images.swapaxes(0, 1), self._arranged(steps[0]))
-        for axis, source, target in self._inner(steps):
-            _spread(axis, source, target)
+    def crop(self, bias: Floats | None) -> None:
+        """Overwrite the tops with what was written to `product`, plus the bias (outputs)."""
+        if not self._columns.direct:
+            self._tops[...] = self._wide.reshape(self._columns.wide)[self._positions()]
+        if bias is not None:
+            self._tops += bias.reshape(-1, *[1] * (self._tops.ndim - 1))
 
-    def unfold_matrix(self, steps: list[Floats], first: int, last: int) -> Floats:
+    def clear(self) -> None:
+        """Make ready for `fold`."""
+        if self._columns.taps > 1:
+            self._arranged[...] = 0
+
+    def collect(self) -> None:
+        """Overwrite the images with the sums that `fold` made."""
+        if not self._columns.direct:
+            self._columns.shifts.collect(self._arranged, self._images)
+
+    def product(self, first: int, last: int) -> Floats:
+        """Of the wide tops, positions `first` to `last` of axis 0."""
+        outputs, images, rows, *_ = self._columns.wide
+        inner = self._columns.inner
+        wide = self._wide.reshape(outputs, images * rows * inner)
+        if images == 1:
+            wide = wide[:, first * inner : last * inner]
+        return wide.reshape(self._group, outputs // self._group, -1)
+
+    def matrix(self, first: int, last: int) -> Floats:
+        """Where the columns of positions `first` to `last` of axis 0 stand, not made yet."""
+        channels, images = self._columns.planes
+        memory = self._block if self._columns.taps > 1 else self._arranged
+        count = channels * self._columns.taps * images * (last - first) * self._columns.inner
+        return memory[:count].reshape(self._group, channels // self._group * self._columns.taps, -1)
+
+    def unfold(self, first: int, last: int) -> Floats:
         """The columns of positions `first` to `last` of axis 0."""
-        if not self.axes[0].single:
-            _spread(self.axes[0], steps[-2], self._block(steps, first, last), first)
-        return self.matrix(steps, first, last)
+        matrix = self.matrix(first, last)
+        for column, pixels in self._pairs(matrix, first, last):
+            column[...] = pixels
+        return matrix
 
-    def clear(self, steps: list[Floats]) -> None:
-        """Start a sum of columns."""
-        if not self.axes[0].single:
-            steps[-2][...] = 0
+    def fold(self, first: int, last: int) -> None:
+        """Add the columns of these positions to the pixels that they come from."""
+        for column, pixels in self._pairs(self.matrix(first, last), first, last):
+            pixels += column
 
-    def add_matrix(self, steps: list[Floats], first: int, last: int) -> None:
-        """Add what stands in the matrix to the step before it."""
-        if not self.axes[0].single:
-            _gather(self.axes[0], steps[-2], self._block(steps, first, last), first)
+    def _pairs(self, matrix: Floats, first: int, last: int) -> Iterator[tuple[Floats, Floats]]:
+        """For each tap, its rows of the matrix and the pixels that belong there: (channels, images, columns each)."""
+        columns = self._columns
+        if columns.taps > 1:
+            rows = matrix.reshape(columns.planes[0], columns.taps, columns.planes[1], -1)
+            for tap, seen in enumerate(columns.shifts.seen(self._arranged)):
+                pixels = seen.reshape(*columns.planes, columns.shifts.size)
+                yield rows[:, tap], pixels[:, :, first * columns.inner : last * columns.inner]
 
-    def fold(self, steps: list[Floats], images: Floats) -> None:
-        """Overwrite the images with what was added up: each pixel, the sum over all columns that see it."""
-        for axis, source, target in reversed(list(self._inner(steps))):
-            source[...] = 0
-            _gather(axis, source, target)
-        if not self.plain:
-            collect(self.axes, self._arranged(steps[0]), images.swapaxes(0, 1))
-
-    def _arranged(self, step: Floats) -> Floats:
-        """The first step as (channels, images, *runs, *lengths)."""
-        per_axis = [extent for axis in self.axes for extent in (axis.runs, axis.length)]
-        ends = len(per_axis) + 2
-        return step.reshape(*step.shape[:2], *per_axis).transpose(0, 1, *range(2, ends, 2), *range(3, ends, 2))
-
-    def _inner(self, steps: list[Floats]) -> Iterator[tuple[Axis, Floats, Floats]]:
-        for axis, source, target in zip(self.axes[:0:-1], steps, steps[1:], strict=False):
-            if not axis.single:
-                yield axis, source, target
-
-    def _block(self, steps: list[Floats], first: int, last: int) -> Floats:
-        channels, taps, later, before, _, inner = steps[-1].shape
-        shape = channels, taps, later, before, last - first, inner
-        return steps[-1].reshape(-1)[: math.prod(shape)].reshape(shape)
-
-
-def _spread(axis: Axis, source: Floats, target: Floats, first: int = 0) -> None:
-    """target[c, tap, t, r, p, i] = source[c, t, r, starts[tap] + first + p, i]"""
-    for tap, seen in enumerate(_seen(axis, source, target.shape, first)):
-        target[:, tap] = seen
-
-
-def _gather(axis: Axis, source: Floats, target: Floats, first: int = 0) -> None:
-    """source[c, t, r, starts[tap] + first + p, i] += target[c, tap, t, r, p, i]"""
-    for tap, seen in enumerate(_seen(axis, source, target.shape, first)):
-        seen += target[:, tap]
-
-
-def _seen(axis: Axis, source: Floats, target: Shape, first: int) -> Iterator[Floats]:
-    channels, _, taps, before, positions, inner = target
-    pixels = source.reshape(channels, taps, before, axis.runs * axis.length, inner)
-    for start in axis.starts:
-        yield pixels[:, :, :, start + first : start + first + positions]
+    def _positions(self) -> tuple[slice, ...]:
+        return slice(None), slice(None), *(slice(extent) for extent in self._columns.positions)

@@ -1,16 +1,15 @@
 """Pooling: the maximum, the mean or a sample of each window of an image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from caffepy.blob import Arrays, Floats, Shape
+from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers import global_pooling as whole
 from caffepy.layers import stochastic_pooling as stochastic
-from caffepy.layers.arranged import Shifts, cut, shifts_of
+from caffepy.layers.arranged import BLOCK, Shifts, cut, shifts_of
 from caffepy.layers.global_pooling import LOWEST
 from caffepy.layers.window import PoolingWindow
 from caffepy.proto.caffe_pb2 import TRAIN, PoolingParameter
@@ -30,7 +29,8 @@ class Pooling(Layer):
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p = self.param.pooling_param
         self.pool, self.round_up = p.pool, p.round_mode == PoolingParameter.CEIL
-        self.reads = () if p.pool == PoolingParameter.AVE or self._draws else ("bottom",)
+        self.draws = p.pool == PoolingParameter.STOCHASTIC and self.phase == TRAIN
+        self.reads = ("bottom",) if p.pool == PoolingParameter.STOCHASTIC and not self.draws else ()
         if len(self.param.top) > 1 and p.pool != PoolingParameter.MAX:
             raise self.error(f"only pool: MAX has places for a second top {self.param.top[1]!r}; remove that top")
         self.window = None
@@ -41,21 +41,15 @@ class Pooling(Layer):
         elif {p.pad, p.pad_h, p.pad_w} != {0} or p.stride != 1 or not {p.stride_h, p.stride_w} <= {0, 1}:
             raise self.error("global_pooling: true takes the whole image; remove pad and stride")
 
-    @property
-    def _draws(self) -> bool:
-        return self.param.pooling_param.pool == PoolingParameter.STOCHASTIC and self.phase == TRAIN
-
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         num, channels, height, width = self.expect_axes(bottom_shapes, 0, 4)
         window = self.current = self.window or PoolingWindow(height, width)
         pooled = window.pooled(height, width, round_up=self.round_up)
         if min(pooled) < 1:
             raise self.error(f"the window {window} does not fit into the bottom, whose shape is {bottom_shapes[0]}")
-        self.extent = height, width, *pooled
-        self.whole = pooled == (1, 1) and not window.pad_h + window.pad_w
-        self.whole = self.whole and window.kernel_h >= height and window.kernel_w >= width
-        top_shape = (num, channels, *pooled)
-        if self._draws:
+        self.extent, self.inner, top_shape = (height, width, *pooled), height * width, (num, channels, *pooled)
+        self.whole = pooled == (1, 1) and window.holds(height, width)
+        if self.pool == PoolingParameter.MAX or self.draws:
             self.mask: State = self.state("mask", top_shape, np.int32)
         shifts = shifts_of(*self.extent, window)
         planes = shifts.together(num * channels)
@@ -63,45 +57,38 @@ class Pooling(Layer):
         return [top_shape] * len(self.param.top)
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        data, extent, window = bottom[0].data, self.extent, self.current
-        inner = extent[0] * extent[1]
+        data, top_data, extent, window = bottom[0].data, top[0].data, self.extent, self.current
         if self.pool == PoolingParameter.MAX:
             if self.whole:
-                whole.global_max_pool_forward(data, inner, top[0].data)
+                whole.global_max_pool_forward(data, self.inner, self.mask.array, top_data)
             else:
-                max_pool_forward(data, *extent, self.workspace, top[0].data, window=window)
-            for mask in top[1:]:
-                max_pool_mask(data, *extent, self.workspace, mask.data, window=window)
+                max_pool_forward(data, *extent, self.workspace, self.mask.array, top_data, window=window)
+            for mask_top in top[1:]:
+                max_pool_mask(self.mask.array, mask_top.data)
+        elif self.pool == PoolingParameter.AVE and self.whole:
+            whole.global_ave_pool_forward(data, self.inner, top_data)
         elif self.pool == PoolingParameter.AVE:
-            if self.whole:
-                whole.global_ave_pool_forward(data, inner, top[0].data)
-            else:
-                ave_pool_forward(data, *extent, self.workspace, top[0].data, window=window)
-        elif self._draws:
+            ave_pool_forward(data, *extent, self.workspace, top_data, window=window)
+        elif self.draws:
             seed = int(generator().integers(2**31))
-            stochastic.stochastic_pool_forward(data, seed, *extent, self.mask.array, top[0].data, window=window)
+            stochastic.stochastic_pool_forward(data, seed, *extent, self.mask.array, top_data, window=window)
         else:
-            stochastic.weighted_pool_forward(data, *extent, top[0].data, window=window)
+            stochastic.weighted_pool_forward(data, *extent, top_data, window=window)
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         if not propagate_down[0]:
             return
-        data, diff, extent, window = bottom[0].data, bottom[0].diff, self.extent, self.current
-        inner = extent[0] * extent[1]
-        if self.pool == PoolingParameter.MAX:
-            if self.whole:
-                whole.global_max_pool_backward(data, top[0].diff, inner, diff)
-            else:
-                max_pool_backward(data, top[0].diff, *extent, self.workspace, diff, window=window)
+        top_diff, bottom_diff, extent, window = top[0].diff, bottom[0].diff, self.extent, self.current
+        if self.pool == PoolingParameter.MAX and self.whole:
+            whole.global_max_pool_backward(top_diff, self.mask.array, self.inner, bottom_diff)
+        elif self.pool == PoolingParameter.MAX or self.draws:
+            max_pool_backward(top_diff, self.mask.array, *extent, bottom_diff, window=window)
+        elif self.pool == PoolingParameter.AVE and self.whole:
+            whole.global_ave_pool_backward(top_diff, self.inner, bottom_diff)
         elif self.pool == PoolingParameter.AVE:
-            if self.whole:
-                whole.global_ave_pool_backward(top[0].diff, inner, diff)
-            else:
-                ave_pool_backward(top[0].diff, *extent, self.workspace, diff, window=window)
-        elif self._draws:
-            stochastic.stochastic_pool_backward(top[0].diff, self.mask.array, *extent[:2], diff)
+            ave_pool_backward(top_diff, *extent, self.workspace, bottom_diff, window=window)
         else:
-            stochastic.weighted_pool_backward(data, top[0].diff, *extent, diff, window=window)
+            stochastic.weighted_pool_backward(bottom[0].data, top_diff, *extent, bottom_diff, window=window)
 
 
 @kernel("pooling.cu", per="top_data")
@@ -112,62 +99,66 @@ def max_pool_forward(
     pooled_height: int,
     pooled_width: int,
     workspace: Floats,
+    mask: Ints,
     top_data: Floats,
     *,
     window: PoolingWindow,
 ) -> None:
-    """top = the greatest value above -FLT_MAX under the window, else -FLT_MAX"""
+    """top = the greatest value above -FLT_MAX under the window, else -FLT_MAX
+
+    mask = h * width + w of the first such value, row by row, else -1
+    """
     image, top = bottom_data.reshape(-1, height, width), top_data.reshape(-1, pooled_height, pooled_width)
+    places = mask.reshape(top.shape)
     shifts = shifts_of(height, width, pooled_height, pooled_width, window)
+    step, corner = window.places(width, pooled_height, pooled_width)
     for part in shifts.blocks(len(image)):
-        arranged, results = _memory(shifts, part, workspace)
+        arranged, maxima = _memory(shifts, part, workspace)
         shifts.arrange(image[part], arranged, LOWEST)
-        results[...] = LOWEST
-        for seen in shifts.seen(arranged):
-            np.fmax(results, seen, out=results)
-        top[part] = shifts.at_positions(results)
+        maxima[...] = LOWEST
+        winner = np.zeros(maxima.size, np.min_scalar_type(step.size))
+        greater, number = np.empty(maxima.size, np.bool_), np.empty_like(winner)
+        for tap, seen in enumerate(shifts.seen(arranged), start=1):
+            np.greater(seen, maxima, out=greater)
+            np.multiply(greater.view(np.uint8), winner.dtype.type(tap), out=number)
+            np.maximum(winner, number, out=winner)
+            np.fmax(maxima, seen, out=maxima)
+        top[part] = shifts.at_positions(maxima)
+        winners = shifts.at_positions(winner)
+        np.add(step.take(winners), corner, out=places[part])
+        if not winners.all():
+            places[part][winners == 0] = -1
+
+
+@kernel("pooling.cu", per="mask_data")
+def max_pool_mask(mask: Ints, mask_data: Floats) -> None:
+    """mask_data = mask"""
+    np.copyto(mask_data, mask)
 
 
 @kernel("pooling.cu", per="bottom_diff")
 def max_pool_backward(
-    bottom_data: Floats,
     top_diff: Floats,
+    mask: Ints,
     height: int,
     width: int,
     pooled_height: int,
     pooled_width: int,
-    workspace: Floats,
     bottom_diff: Floats,
     *,
     window: PoolingWindow,
 ) -> None:
-    """bottom_diff = the sum of the top_diff of every window whose first maximum, row by row, stands here"""
-    diff = bottom_diff.reshape(-1, height * width)
-    top = top_diff.reshape(-1, pooled_height, pooled_width)
-    bottom_diff[...] = 0
-    for part, places in _places(bottom_data, height, width, pooled_height, pooled_width, workspace, window):
-        found = places >= 0
-        places += np.arange(len(places))[:, None, None] * (height * width)
-        here, values = (places, top[part]) if found.all() else (places[found], top[part][found])
-        np.add.at(diff[part].reshape(-1), here.reshape(-1), values.reshape(-1))
-
-
-@kernel("pooling.cu", per="mask_data")
-def max_pool_mask(
-    bottom_data: Floats,
-    height: int,
-    width: int,
-    pooled_height: int,
-    pooled_width: int,
-    workspace: Floats,
-    mask_data: Floats,
-    *,
-    window: PoolingWindow,
-) -> None:
-    """mask = h * width + w of the window's first maximum, row by row; -1 without one"""
-    mask = mask_data.reshape(-1, pooled_height, pooled_width)
-    for part, places in _places(bottom_data, height, width, pooled_height, pooled_width, workspace, window):
-        mask[part] = places
+    """bottom_diff = the sum of the top_diff of every window whose mask is this place"""
+    diff, top = bottom_diff.reshape(-1, height * width), top_diff.reshape(-1, pooled_height * pooled_width)
+    places, bottom_diff[...] = mask.reshape(top.shape), 0
+    together = max(1, BLOCK // diff.shape[1])
+    first_place = np.arange(together)[:, None] * diff.shape[1]
+    for first in range(0, len(diff), together):
+        here, values = places[first : first + together], top[first : first + together]
+        index = here + first_place[: len(here)]
+        if here.min() < 0:
+            index, values = index[here >= 0], values[here >= 0]
+        np.add.at(diff[first : first + together].reshape(-1), index.reshape(-1), values.reshape(-1))
 
 
 @kernel("pooling.cu", per="top_data")
@@ -223,37 +214,3 @@ def ave_pool_backward(
 def _memory(shifts: Shifts, part: slice, workspace: Floats) -> list[Floats]:
     planes = part.stop - part.start
     return cut(workspace, (shifts.arranged_count(planes),), (planes * shifts.size,))
-
-
-def _places(
-    bottom_data: Floats,
-    height: int,
-    width: int,
-    pooled_height: int,
-    pooled_width: int,
-    workspace: Floats,
-    window: PoolingWindow,
-) -> Iterator[tuple[slice, NDArray[np.int64]]]:
-    """Some planes at a time, h * width + w of each window's first greatest value if it is above -FLT_MAX, else -1."""
-    image = bottom_data.reshape(-1, height, width)
-    shifts = shifts_of(height, width, pooled_height, pooled_width, window)
-    rows = np.arange(pooled_height) * window.stride_h - window.pad_h
-    columns = np.arange(pooled_width) * window.stride_w - window.pad_w
-    corner = rows[:, None] * width + columns
-    steps = np.arange(window.kernel_h)[:, None] * width + np.arange(window.kernel_w)
-    step = np.concatenate([[0], steps.reshape(-1)])
-    for part in shifts.blocks(len(image)):
-        arranged, maxima = _memory(shifts, part, workspace)
-        shifts.arrange(image[part], arranged, LOWEST)
-        maxima[...] = LOWEST
-        winner = np.zeros(maxima.shape, np.min_scalar_type(step.size))
-        for number, seen in enumerate(shifts.seen(arranged), start=1):
-            greater = np.greater(seen, maxima).view(np.uint8)
-            np.maximum(winner, np.multiply(greater, number, dtype=winner.dtype), out=winner)
-            np.fmax(maxima, seen, out=maxima)
-        tap = shifts.at_positions(winner)
-        places = step.take(tap)
-        places += corner
-        if not tap.all():
-            places[tap == 0] = -1
-        yield part, places

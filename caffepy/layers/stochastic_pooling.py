@@ -48,23 +48,6 @@ def stochastic_pool_forward(
     top[...], mask.reshape(top.shape)[...] = shifts.at_positions(drawn), shifts.at_positions(places)
 
 
-@kernel("pooling.cu", per="bottom_diff")
-def stochastic_pool_backward(
-    top_diff: Floats,
-    mask: Ints,
-    height: int,
-    width: int,
-    bottom_diff: Floats,
-) -> None:
-    """bottom_diff = the sum of the top_diff of every window that drew this pixel"""
-    bottom_diff[...] = 0
-    planes = np.arange(top_diff.size) // (top_diff.shape[-1] * top_diff.shape[-2])
-    places = mask.reshape(-1)
-    drawn = places >= 0
-    index = (planes[drawn], places[drawn])
-    np.add.at(bottom_diff.reshape(-1, height * width), index, top_diff.reshape(-1)[drawn])
-
-
 @kernel("pooling.cu", per="top_data")
 def weighted_pool_forward(
     bottom_data: Floats,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from caffepy.blob import Floats, Shape
+from caffepy.blob import Floats, Ints, Shape
 from caffepy.errors import LayerError
 from caffepy.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
 
@@ -101,6 +101,17 @@ class PoolingWindow:
             along(height, self.kernel_h, self.stride_h, self.pad_h),
             along(width, self.kernel_w, self.stride_w, self.pad_w),
         )
+
+    def holds(self, height: int, width: int) -> bool:
+        """Whether the first window is the whole image."""
+        return self.pad_h == self.pad_w == 0 and self.kernel_h >= height and self.kernel_w >= width
+
+    def places(self, width: int, pooled_height: int, pooled_width: int) -> tuple[Ints, Ints]:
+        """Of pixels, h * width + w: steps from a window's corner, to it (0) and its pixels; and the corners."""
+        step = np.arange(self.kernel_h)[:, None] * width + np.arange(self.kernel_w)
+        rows = np.arange(pooled_height) * self.stride_h - self.pad_h
+        corner = rows[:, None] * width + np.arange(pooled_width) * self.stride_w - self.pad_w
+        return np.append(0, step).astype(np.int32), corner.astype(np.int32)
 
     def areas(self, height: int, width: int, pooled_height: int, pooled_width: int) -> Floats:
         """(pooled_height, pooled_width): pixels of each window, those in the pads counted; 1 for one wholly outside."""

@@ -1,0 +1,15 @@
+"""Prints the oldest release that pyproject.toml allows of each dependency: numpy==1.26 protobuf==4.25 ..."""
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+oldest = []
+for requirement in project["dependencies"]:
+    bounds = re.match(r"([\w-]+)>=([\d.]+)", requirement)
+    if bounds is None:
+        sys.exit(f"pyproject.toml: dependency '{requirement}' has no lower bound; write NAME>=VERSION")
+    oldest.append("==".join(bounds.groups()))
+print(*oldest)

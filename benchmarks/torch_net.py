@@ -1,0 +1,124 @@
+"""The same net in PyTorch eager, translated layer by layer from the NetParameter; weights come from a caffepy net."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+import caffepy
+from caffepy.proto.caffe_pb2 import EltwiseParameter, LayerParameter, LRNParameter, PoolingParameter
+
+Tensor = torch.Tensor
+Step = Callable[..., Tensor]
+
+
+class TorchNet:
+    """Runs the layers of a caffepy net on tensors, with weights that need no gradient.
+
+    A Scale right after a BatchNorm is folded into it, and Dropout at test time is left out, as one would in PyTorch.
+    """
+
+    def __init__(self, net: caffepy.Net) -> None:
+        self.steps: list[tuple[LayerParameter, Step]] = []
+        params = [layer.param for layer in net.layers if layer.type not in ("Input", "Split", "Dropout")]
+        weights = {name: [torch.from_numpy(b.data.copy()) for b in blobs] for name, blobs in net.params.items()}
+        aliases = {
+            top: layer.param.bottom[0] for layer in net.layers if layer.type == "Split" for top in layer.param.top
+        }
+        for i, param in enumerate(params):
+            after = params[i + 1] if i + 1 < len(params) else None
+            before = params[i - 1] if i else None
+            if param.type == "Scale" and before is not None and before.type == "BatchNorm":
+                continue
+            scale = weights[after.name] if param.type == "BatchNorm" and after and after.type == "Scale" else None
+            step = _TRANSLATIONS[param.type](param, weights.get(param.name, []), scale)
+            self.steps.append((_renamed(param, aliases), step))
+
+    def forward(self, data: Tensor) -> Tensor:
+        """The last layer's top."""
+        blobs = {"data": data}
+        for param, step in self.steps:
+            blobs[param.top[0]] = step(*[blobs[name] for name in param.bottom])
+        return blobs[self.steps[-1][0].top[0]]
+
+    def gradient(self, data: Tensor, diff: Tensor) -> Tensor:
+        """Forward, then the gradient of <diff, output> with respect to data."""
+        data = data.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(self.forward(data), data, diff)
+        return gradient
+
+
+def _renamed(param: LayerParameter, aliases: dict[str, str]) -> LayerParameter:
+    copy = LayerParameter()
+    copy.CopyFrom(param)
+    del copy.bottom[:]
+    copy.bottom.extend(aliases.get(name, name) for name in param.bottom)
+    return copy
+
+
+def _pair(param: Any, square: str, name: str, default: int) -> tuple[int, int]:
+    if param.HasField(f"{name}_h"):
+        return getattr(param, f"{name}_h"), getattr(param, f"{name}_w")
+    value = getattr(param, square)
+    if not isinstance(value, int):
+        value = value[0] if value else default
+    return value, value
+
+
+def _convolution(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
+    p = param.convolution_param
+    bias = weights[1] if len(weights) > 1 else None
+    stride, pad = _pair(p, "stride", "stride", 1), _pair(p, "pad", "pad", 0)
+    dilation = p.dilation[0] if p.dilation else 1
+    return lambda x: F.conv2d(x, weights[0], bias, stride, pad, dilation, p.group)
+
+
+def _inner_product(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
+    return lambda x: F.linear(x.flatten(param.inner_product_param.axis), *weights)
+
+
+def _pooling(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
+    p = param.pooling_param
+    if p.global_pooling:
+        return (
+            (lambda x: x.mean((2, 3), keepdim=True)) if p.pool == PoolingParameter.AVE else (lambda x: x.amax((2, 3)))
+        )
+    kernel, stride = _pair(p, "kernel_size", "kernel", 0), _pair(p, "stride", "stride", 1)
+    pad = _pair(p, "pad", "pad", 0)
+    up = p.round_mode == PoolingParameter.CEIL
+    if p.pool == PoolingParameter.AVE:
+        return lambda x: F.avg_pool2d(x, kernel, stride, pad, up)
+    return lambda x: F.max_pool2d(x, kernel, stride, pad, ceil_mode=up)
+
+
+def _lrn(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
+    p = param.lrn_param
+    if p.norm_region != LRNParameter.ACROSS_CHANNELS:
+        raise NotImplementedError(f"layer {param.name!r}: PyTorch has no LRN within channels")
+    return lambda x: F.local_response_norm(x, p.local_size, p.alpha, p.beta, p.k)
+
+
+def _batch_norm(param: LayerParameter, weights: list[Tensor], scale: list[Tensor] | None) -> Step:
+    mean, variance = weights[0] / weights[2], weights[1] / weights[2]
+    gamma, beta = scale or (None, None)
+    return lambda x: F.batch_norm(x, mean, variance, gamma, beta, False, 0, param.batch_norm_param.eps)
+
+
+def _eltwise(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
+    if param.eltwise_param.operation != EltwiseParameter.SUM or len(param.bottom) != 2:
+        raise NotImplementedError(f"layer {param.name!r}: only the sum of two is translated")
+    return torch.add
+
+
+_TRANSLATIONS: dict[str, Callable[[LayerParameter, list[Tensor], list[Tensor] | None], Step]] = {
+    "Convolution": _convolution,
+    "InnerProduct": _inner_product,
+    "Pooling": _pooling,
+    "LRN": _lrn,
+    "BatchNorm": _batch_norm,
+    "Eltwise": _eltwise,
+    "ReLU": lambda param, weights, _: F.relu_ if param.bottom[0] == param.top[0] else F.relu,
+    "Concat": lambda param, weights, _: lambda *xs: torch.cat(xs, param.concat_param.axis),
+    "Softmax": lambda param, weights, _: lambda x: torch.softmax(x, param.softmax_param.axis),
+}
