@@ -15,7 +15,7 @@ from caffepy.layers.window import PoolingWindow, Window
 
 S = TypeVar("S", bound=np.generic)
 
-BLOCK = 1 << 18
+BLOCK = 1 << 17
 """About how many pixels of planes are worked on together, so that they stay in the cache."""
 
 
