@@ -1,65 +1,197 @@
-"""Operations: one name and one signature; the body here is NumPy's, and the definition.
+"""Operations: one declaration, two bodies, NumPy's and CUDA's, called alike.
 
-@kernel("relu.cu", per="top_data")
-def relu_forward(bottom_data: Floats, top_data: Floats, *, negative_slope: float) -> None: ...
+    @kernel("relu.cu", per="top_data")
+    def relu_forward(bottom_data: Floats, top_data: Floats, *, negative_slope: float) -> None: ...
 
-positional      arrays and run-time numbers, as a device kernel of that name will take them
-keyword-only    constants a device kernel is compiled for; a frozen dataclass stands for its fields
-per="top_data"  one thread per element of top_data; `per=None` for an operation that a plan lays out
+On NumPy arrays the Python body runs; it is the CPU engine and the definition. On device arrays the kernel of the same
+name in kernels/relu.cu is launched with the same arguments:
+
+    positional      its parameters, same names, same order; arrays are pointers, None is a null pointer
+    keyword-only    compile-time constants, `constexpr float negative_slope`; a frozen dataclass gives one for each of
+                    its fields, a tuple in it one for each element: `kernel_0`, `kernel_1`
+    per="top_data"  one thread per element of top_data, whose size goes first, as `int count`; each=4: per 4 elements
+    rows="sums"     one block per element of sums, whose size goes first, as `int count`; threads=1024: of that many
+    plan=...        a function of the same arguments that gives the launches
 """
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Generic, ParamSpec
 
 import numpy as np
 
+from caffepy import device
 from caffepy.blob import Floats, Ints
+from caffepy.device.source import Constant, assemble, parameters
 from caffepy.errors import KernelError
 
 P = ParamSpec("P")
 
 ALL: dict[str, "Kernel[Any]"] = {}
+THREADS = 256
+"""Threads of a block, where no plan says otherwise."""
+MOST = 2**31 - 1 - 8 * 1024
+"""Elements an array may have on a GPU: kernels count them by int, rounded up to whole blocks."""
 
 _DTYPES: dict[Any, np.dtype[Any]] = {}
 for _annotation, _dtype in ((Floats, np.float32), (Ints, np.int32)):
     _DTYPES[_annotation] = _DTYPES[_annotation | None] = np.dtype(_dtype)
+_KINDS = {"float*": np.dtype(np.float32), "int*": np.dtype(np.int32)}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch of a plan."""
+
+    entry: str
+    """The `extern "C" __global__` function."""
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
+    arguments: tuple[str | int | float, ...]
+    """Names of the operation's arguments, or numbers."""
+    constants: Mapping[str, Constant] = field(default_factory=dict)
+    """Compile-time constants beside the operation's own."""
+    shared_bytes: int = 0
+
+
+Plan = Callable[..., Sequence[Launch]]
 
 
 class Kernel(Generic[P]):
-    """An operation of a layer, called like its NumPy body; its arrays are checked first."""
+    """An operation of a layer: checks its arrays, then runs the body of the device they are on."""
 
-    def __init__(self, twin: Callable[P, None], file: str, per: str | None):
+    def __init__(
+        self,
+        twin: Callable[P, None],
+        file: str,
+        per: str | None,
+        rows: str | None,
+        plan: Plan | None,
+        each: int,
+        threads: int,
+    ):
         functools.update_wrapper(self, twin)
-        self.twin, self.file, self.per = twin, file, per
+        self.twin, self.file, self.per, self.rows, self.plan = twin, file, per, rows, plan
+        self.each, self.threads = each, threads
         self.name = twin.__name__
-        parameters = inspect.signature(twin).parameters.values()
-        self.arguments = [p.name for p in parameters if p.kind is not p.KEYWORD_ONLY]
-        self.constants = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        self._dtypes = [_DTYPES.get(p.annotation) for p in parameters if p.kind is not p.KEYWORD_ONLY]
-        if per is not None and per not in self.arguments:
-            raise KernelError(f"{self.name}: per={per!r} is not one of its arguments {self.arguments}")
+        listed = inspect.signature(twin).parameters.values()
+        self.arguments = [p.name for p in listed if p.kind is not p.KEYWORD_ONLY]
+        self.constants = [p.name for p in listed if p.kind is p.KEYWORD_ONLY]
+        self._dtypes = [_DTYPES.get(p.annotation) for p in listed if p.kind is not p.KEYWORD_ONLY]
+        if [per, rows, plan].count(None) < 2:
+            raise KernelError(f"{self.name}: give one of per, rows and plan")
+        if (per or rows) not in (None, *self.arguments):
+            raise KernelError(f"{self.name}: {(per or rows)!r} is not one of its arguments {self.arguments}")
         if self.name in ALL:
             raise KernelError(f"operation {self.name!r} is declared twice")
         ALL[self.name] = self
 
     def __call__(self, *args: P.args, **constants: P.kwargs) -> None:
-        for name, dtype, value in zip(self.arguments, self._dtypes, args, strict=False):
-            if dtype is not None and value is not None:
-                self._check(name, dtype, value)
-        with np.errstate(all="ignore"):  # Caffe and CUDA say nothing of infinities either
-            self.twin(*args, **constants)
+        arrays = [
+            (name, dtype, value)
+            for name, dtype, value in zip(self.arguments, self._dtypes, args, strict=False)
+            if dtype is not None and value is not None
+        ]
+        on_host = [isinstance(value, np.ndarray) for _, _, value in arrays]
+        for name, dtype, value in arrays:
+            self._check(name, dtype, value)
+        if all(on_host):
+            with np.errstate(all="ignore"):  # Caffe and CUDA say nothing of infinities either
+                self.twin(*args, **constants)
+        elif any(on_host):
+            where = ", ".join(
+                f"{name} on the {'host' if h else 'GPU'}" for (name, _, _), h in zip(arrays, on_host, strict=True)
+            )
+            raise KernelError(f"{self.name}: its arrays are not all in one place: {where}")
+        else:
+            self._launch(args, constants)
+
+    def launches(self, *args: P.args, **constants: P.kwargs) -> Sequence[Launch]:
+        """What runs on a GPU for these arguments; arrays need only their `size` and `shape`."""
+        if self.plan is not None:
+            return self.plan(*args, **constants)
+        if not (self.per or self.rows):
+            raise KernelError(f"{self.name} has no CUDA body; run it in CPU mode")
+        laid_out: Any = args[self.arguments.index(self.per or self.rows or "")]
+        count = laid_out.size
+        blocks = count if self.rows else -(-count // (self.threads * self.each))
+        return [Launch(self.name, (blocks,), (self.threads,), (count, *self.arguments))] if count else []
 
     def _check(self, name: str, dtype: np.dtype[Any], value: Any) -> None:
-        if not isinstance(value, np.ndarray):
-            raise KernelError(f"{self.name}: {name} must be an array of {dtype}, got {type(value).__name__}")
+        if not isinstance(value, np.ndarray) and not device.current().is_array(value):
+            raise KernelError(
+                f"{self.name}: {name} must be an array of {dtype} on the {device.current().name} device, "
+                f"got {type(value).__name__}"
+            )
         if value.dtype != dtype or not value.flags.c_contiguous:
             raise KernelError(
                 f"{self.name}: {name} must be C-contiguous {dtype}, got {value.dtype} with strides {value.strides}"
             )
+        if value.size > MOST and not isinstance(value, np.ndarray):
+            raise KernelError(f"{self.name}: {name} has {value.size} elements, on a GPU {MOST} are possible at most")
+
+    def _launch(self, args: Sequence[Any], constants: Mapping[str, Any]) -> None:
+        values = dict(zip(self.arguments, args, strict=True))
+        for launch in self.launches(*args, **constants):
+            declared = tuple(sorted([*flat(constants), *launch.constants.items()]))
+            function = _module(device.current(), self.file, declared).function(launch.entry)  # type: ignore[arg-type]
+            given = [values[a] if isinstance(a, str) else a for a in launch.arguments]
+            function(launch.grid, launch.block, self._cast(launch, given), launch.shared_bytes)
+
+    def _cast(self, launch: Launch, given: Sequence[Any]) -> list[Any]:
+        """The arguments as the kernel's own parameters want them; CuPy would pass any pointer, and ints as 64-bit."""
+        wanted = parameters(self.file, launch.entry)
+        if [p.name for p in wanted] != self._names(launch):
+            raise KernelError(
+                f"{self.name}: {launch.entry} in kernels/{self.file} takes {[p.name for p in wanted]}, "
+                f"it is launched with {self._names(launch)}"
+            )
+        cast: list[Any] = []
+        for parameter, value in zip(wanted, given, strict=True):
+            if parameter.kind == "int":
+                cast.append(np.int32(value))
+            elif parameter.kind == "float":
+                cast.append(np.float32(value))
+            elif value is None or value.dtype == _KINDS.get(parameter.kind):
+                cast.append(value)
+            else:
+                raise KernelError(f"{self.name}: {parameter.name} of {launch.entry} is a {parameter.kind}")
+        return cast
+
+    def _names(self, launch: Launch) -> list[str]:
+        """The parameter names that the launch is for; a number stands under the name the kernel gives it."""
+        wanted = parameters(self.file, launch.entry)
+        if len(wanted) != len(launch.arguments):
+            return [str(a) for a in launch.arguments]
+        return [a if isinstance(a, str) else p.name for a, p in zip(launch.arguments, wanted, strict=True)]
 
 
-def kernel(file: str, *, per: str | None) -> Callable[[Callable[P, None]], Kernel[P]]:
-    """Declare an operation by its NumPy body; its device body is the kernel of the same name in kernels/`file`."""
-    return lambda twin: Kernel(twin, file, per)
+def kernel(
+    file: str,
+    *,
+    per: str | None = None,
+    rows: str | None = None,
+    plan: Plan | None = None,
+    each: int = 1,
+    threads: int = THREADS,
+) -> Callable[[Callable[P, None]], Kernel[P]]:
+    """Declare an operation by its NumPy body; its CUDA body is in kernels/`file`."""
+    return lambda twin: Kernel(twin, file, per, rows, plan, each, threads)
+
+
+def flat(constants: Mapping[str, Any]) -> Iterator[tuple[str, Constant]]:
+    """Constants by the names that the kernel file knows them by."""
+    for name, value in constants.items():
+        if is_dataclass(value):
+            yield from flat({f.name: getattr(value, f.name) for f in fields(value)})
+        elif isinstance(value, tuple):
+            yield from flat({f"{name}_{i}": element for i, element in enumerate(value)})
+        else:
+            yield name, value
+
+
+@functools.cache
+def _module(gpu: "device.Gpu", file: str, constants: tuple[tuple[str, Constant], ...]) -> "device.Module":
+    return gpu.compile(assemble(file, dict(constants)), file)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from caffepy.blob import Arrays, Blob, Floats, Shape, SyncedArray
+from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
 from caffepy.errors import LayerError
 from caffepy.filler import Filler
 from caffepy.proto.caffe_pb2 import FillerParameter, LayerParameter
@@ -47,16 +47,27 @@ def layer_type_list() -> list[str]:
 class State:
     """Memory of a layer's own, on the running device: masks, running sums, what backward needs of forward."""
 
-    __slots__ = ("_storage", "shape")
+    __slots__ = ("_access", "_storage", "shape")
 
     def __init__(self, dtype: DTypeLike):
         self.shape: Shape = ()
+        self._access: Access = "update"
         self._storage = SyncedArray(dtype)
 
     @property
     def array(self) -> Any:
         """The memory in its declared shape and dtype."""
-        return self._storage.array(math.prod(self.shape)).reshape(self.shape)
+        return self._storage.array(math.prod(self.shape), self._access).reshape(self.shape)
+
+    @property
+    def host(self) -> NDArray[Any]:
+        """What the memory holds now, on the host, for reading: on a GPU this waits for the pass."""
+        return self._storage.read_host(math.prod(self.shape)).reshape(self.shape)
+
+    def set(self, value: ArrayLike) -> None:
+        """Write it from the host, before a pass; operations only read it from then on."""
+        self._access = "read"
+        self._storage.host(math.prod(self.shape)).reshape(self.shape)[...] = value
 
 
 class Layer:
@@ -70,6 +81,10 @@ class Layer:
     """As many tops as bottoms."""
     in_place: ClassVar[bool] = False
     """A top may be the bottom of the same index."""
+    updates_weights: ClassVar[bool] = False
+    """Forward may write its own weights."""
+    verifies: ClassVar[bool] = False
+    """It has values to check after a forward pass, see `verify`."""
     is_loss: ClassVar[bool] = False
     """The first top's loss_weight is 1 unless given, and missing tops are made."""
 
@@ -103,6 +118,9 @@ class Layer:
         """The tops' shapes; every size, state and workspace is settled here, so that passes allocate nothing."""
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """What the host does before each forward pass, such as drawing a seed; `forward` itself may be replayed."""
+
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         """Write every top's data; never a diff."""
         raise NotImplementedError
@@ -114,6 +132,12 @@ class Layer:
         memory with the top diffs.
         """
         raise NotImplementedError
+
+    def verify(self) -> None:
+        """Raise the layer's error if the values of the last forward pass were wrong; `forward` itself goes on.
+
+        Called when the pass has ended, if `verifies` is true.
+        """
 
     def differentiable(self, bottom_index: int) -> bool:
         """Whether there is a derivative with respect to this bottom; where not, its diff is zeros."""
@@ -129,8 +153,9 @@ class Layer:
 
     @property
     def params(self) -> list[Arrays]:
-        """The weights as a pass sees them."""
-        return [blob.arrays() for blob in self.blobs]
+        """The weights as a pass sees them: their diffs are written, their data only by layers that say so."""
+        access: tuple[Access, Access] = ("update" if self.updates_weights else "read", "update")
+        return [blob.arrays(access) for blob in self.blobs]
 
     def state(self, name: str, shape: Shape, dtype: DTypeLike = np.float32) -> State:
         """Memory of the layer's own, zero at first; asking again under the same name gives it a new shape."""
@@ -143,9 +168,9 @@ class Layer:
         self._workspace_count = count
 
     @property
-    def workspace(self) -> Floats:
+    def workspace(self) -> Any:
         """The scratch memory, flat; what an earlier call left in it is gone."""
-        return self._workspace.array(self._workspace_count)
+        return self._workspace.array(self._workspace_count, "overwrite")
 
     @property
     def runs_in_place(self) -> bool:

@@ -110,7 +110,7 @@ class Net(engine.Net):
         values = {name: self._batch("forward: input", name, value) for name, value in kwargs.items()}
         with self._lock:
             for name, value in values.items():
-                self._blobs[name].data[...] = value
+                self._blobs[name].data_storage.put(value)
             self._forward_range(first, last)
         return {name: self._blobs[name].data for name in wanted}
 
@@ -134,7 +134,7 @@ class Net(engine.Net):
         values = {name: self._batch("backward: diff of", name, value) for name, value in kwargs.items()}
         with self._lock:
             for name, value in values.items():
-                self._blobs[name].diff[...] = value
+                self._blobs[name].diff_storage.put(value)
             versions = self._backward_range(first, last)
         computed = {self.wiring.blobs[self.wiring.blob(version)] for version in versions}
         self._warn_about([name for name in wanted if name not in computed and name not in self.outputs])
@@ -160,7 +160,7 @@ class Net(engine.Net):
                 f"{call}: keyword arguments must be exactly the net's {what} {sorted(expected)}, got {sorted(given)}"
             )
 
-    def _batch(self, what: str, name: str, value: Any) -> Floats:
+    def _batch(self, what: str, name: str, value: Any) -> Any:
         shape = self._blobs[name].shape
         given = getattr(value, "shape", None)
         if given and shape and given[0] != shape[0]:

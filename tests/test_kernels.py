@@ -37,7 +37,7 @@ def test_an_operation_runs_its_body(scale: Kernel) -> None:
         (np.ones(3), None, "scale_test: bottom_data must be C-contiguous float32, got float64"),
         (np.ones((2, 2), np.float32).T, None, "bottom_data must be C-contiguous float32, got float32 with strides"),
         (np.ones(3, np.float32), np.ones(3, np.int64), "index must be C-contiguous int32, got int64"),
-        ([1.0], None, "bottom_data must be an array of float32, got list"),
+        ([1.0], None, "bottom_data must be an array of float32 on the cpu device, got list"),
     ],
 )
 def test_arrays_are_checked(scale: Kernel, bottom, index, message: str) -> None:
@@ -53,7 +53,7 @@ def test_a_name_is_declared_once(scale: Kernel) -> None:
 def test_per_names_an_argument() -> None:
     def twin(top_data: Floats) -> None: ...
 
-    with pytest.raises(KernelError, match="per='bottom_data' is not one of its arguments"):
+    with pytest.raises(KernelError, match="'bottom_data' is not one of its arguments"):
         kernel("test.cu", per="bottom_data")(twin)
 
 

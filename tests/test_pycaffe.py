@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
+from caffepy.device.cuda import why_not
 from caffepy.errors import ArgumentError, GraphError, LayerError, StateError, UnknownBlobError, UnknownLayerError
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
@@ -277,7 +278,12 @@ def test_closing() -> None:
 def test_modes() -> None:
     caffe.set_mode_cpu()
     caffe.set_device(0)
-    with pytest.raises(RuntimeError, match=r"set_mode_gpu\(\): this version of caffepy runs on the CPU only"):
-        caffe.set_mode_gpu()
     assert (caffe.TRAIN, caffe.TEST) == (0, 1)
     assert "Convolution" in caffe.layer_type_list()
+
+
+@pytest.mark.skipif(why_not(0) is None, reason="this machine has a usable GPU")
+def test_gpu_mode_without_a_gpu_says_why_and_changes_nothing() -> None:
+    with pytest.raises(RuntimeError, match=r"GPU mode: GPU 0 cannot be used: (CuPy cannot be imported|CUDA answers)"):
+        caffe.set_mode_gpu()
+    assert make(CHAIN).forward(data=noise(2, 3, 8, 8))["fc"].any()

@@ -1,14 +1,30 @@
 """The CPU as a device: its arrays are NumPy's."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 
 class Cpu:
-    """Allocates host memory; operations on it run their NumPy twins."""
+    """Allocates host memory; operations on it run their NumPy bodies."""
 
     name = "cpu"
 
-    def zeros(self, count: int, dtype: DTypeLike) -> NDArray[np.generic]:
-        """A flat array of `count` zeros."""
+    def zeros(self, count: int, dtype: DTypeLike) -> NDArray[Any]:
+        """A new flat array of `count` zeros."""
         return np.zeros(count, dtype)
+
+    host_zeros = zeros
+
+    def fill(self, array: NDArray[Any], value: float) -> None:
+        """Every element = value."""
+        array.fill(value)
+
+    def copy(self, source: NDArray[Any], target: NDArray[Any]) -> None:
+        """target = source, of the same size."""
+        np.copyto(target, source.reshape(target.shape))
+
+    def is_array(self, value: object) -> bool:
+        """Whether `value` is a NumPy array."""
+        return isinstance(value, np.ndarray)

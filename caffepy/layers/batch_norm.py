@@ -22,6 +22,7 @@ class BatchNorm(Layer):
     """
 
     in_place = True
+    updates_weights = True
     reads = ()
     param_reads = ()
 
@@ -61,8 +62,8 @@ class BatchNorm(Layer):
             batch_norm_forward(data, mean, variance, *self.extent, None, top[0].data, eps=self.eps)
             return
         batch_norm_batch_stats(data, *self.extent, mean, variance)
-        count = self.extent[0] * self.extent[2]
-        batch_norm_gather_stats(mean, variance, count, mean_sum, variance_sum, weight_sum, fraction=self.fraction)
+        values = self.extent[0] * self.extent[2]
+        batch_norm_gather_stats(mean, variance, values, mean_sum, variance_sum, weight_sum, fraction=self.fraction)
         batch_norm_forward(data, mean, variance, *self.extent, self.normalized.array, top[0].data, eps=self.eps)
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
@@ -79,7 +80,7 @@ class BatchNorm(Layer):
         )
 
 
-@kernel("batch_norm.cu", per="mean")
+@kernel("batch_norm_stats.cu", per="mean")
 def batch_norm_global_stats(
     mean_sum: Floats, variance_sum: Floats, weight_sum: Floats, mean: Floats, variance: Floats
 ) -> None:
@@ -89,7 +90,7 @@ def batch_norm_global_stats(
     np.multiply(variance_sum, factor, out=variance)
 
 
-@kernel("batch_norm.cu", per=None)
+@kernel("batch_norm_stats.cu", rows="mean", threads=1024)
 def batch_norm_batch_stats(
     bottom_data: Floats, num: int, channels: int, inner: int, mean: Floats, variance: Floats
 ) -> None:
@@ -104,25 +105,25 @@ def batch_norm_batch_stats(
     variance /= np.float32(num * inner)
 
 
-@kernel("batch_norm.cu", per="mean")
+@kernel("batch_norm_gather.cu", per="mean")
 def batch_norm_gather_stats(
     mean: Floats,
     variance: Floats,
-    count: int,
+    values: int,
     mean_sum: Floats,
     variance_sum: Floats,
     weight_sum: Floats,
     *,
     fraction: float,
 ) -> None:
-    """Each sum = fraction * sum + (mean, variance * count / (count - 1), 1), for means over `count` values"""
-    unbiased = count / (count - 1) if count > 1 else 1
+    """Each sum = fraction * sum + (mean, variance * values / (values - 1), 1), for means over `values` values"""
+    unbiased = values / (values - 1) if values > 1 else 1
     for total, new in ((mean_sum, mean), (variance_sum, variance * np.float32(unbiased)), (weight_sum, np.float32(1))):
         total *= np.float32(fraction)
         total += new
 
 
-@kernel("batch_norm.cu", per="top_data")
+@kernel("batch_norm.cu", per="top_data", each=4)
 def batch_norm_forward(
     bottom_data: Floats,
     mean: Floats,
@@ -145,7 +146,7 @@ def batch_norm_forward(
             normalized.reshape(num, channels, inner)[part] = y[part]
 
 
-@kernel("batch_norm.cu", per="bottom_diff")
+@kernel("batch_norm.cu", per="bottom_diff", each=4)
 def batch_norm_global_backward(
     top_diff: Floats, variance: Floats, num: int, channels: int, inner: int, bottom_diff: Floats, *, eps: float
 ) -> None:
@@ -154,7 +155,7 @@ def batch_norm_global_backward(
     np.multiply(dy, _inverse_deviation(variance, eps), out=dx)
 
 
-@kernel("batch_norm.cu", per=None)
+@kernel("batch_norm_stats.cu", rows="mean_diff", threads=1024)
 def batch_norm_diff_stats(
     top_diff: Floats,
     normalized: Floats,
@@ -170,7 +171,7 @@ def batch_norm_diff_stats(
     np.divide(channel_products(dy, y), np.float32(num * inner), out=mean_product)
 
 
-@kernel("batch_norm.cu", per="bottom_diff")
+@kernel("batch_norm.cu", per="bottom_diff", each=4)
 def batch_norm_backward(
     top_diff: Floats,
     normalized: Floats,

@@ -114,13 +114,13 @@ def _without(shape: Shape, axis: int) -> Shape:
     return (*shape[:axis], *shape[axis + 1 :])
 
 
-@kernel("concat.cu", per="part")
+@kernel("concat.cu", per="part", each=4)
 def concat_forward(part: Floats, runs: int, size: int, offset: int, run: int, whole: Floats) -> None:
     """whole[r, offset + i] = part[r, i], for arrays of `runs` rows of `run` and of `size` values"""
     whole.reshape(runs, run)[:, offset : offset + size] = part.reshape(runs, size)
 
 
-@kernel("concat.cu", per="part")
+@kernel("concat.cu", per="part", each=4)
 def slice_forward(whole: Floats, runs: int, size: int, offset: int, run: int, part: Floats) -> None:
     """part[r, i] = whole[r, offset + i], for arrays of `runs` rows of `run` and of `size` values"""
     part.reshape(runs, size)[...] = whole.reshape(runs, run)[:, offset : offset + size]

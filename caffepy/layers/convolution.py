@@ -9,7 +9,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, register
-from caffepy.layers import depthwise
+from caffepy.layers import convolution_plan, depthwise
 from caffepy.layers.arranged import Shifts
 from caffepy.layers.channelwise import channel_sums
 from caffepy.layers.im2col import Columns, Unfolding
@@ -83,7 +83,8 @@ class Convolution(BaseConvolution):
         if min(positions, default=1) < 1:
             raise self.error(f"the window {self.window} does not fit into the bottom, whose shape is {bottom}")
         self.positions = math.prod(positions)
-        self.reserve_workspace(workspace_count(self.num, extent, self.blobs[0].shape, self.window, self.group))
+        sizes = self.num, extent, self.blobs[0].shape, self.window, self.group
+        self.reserve_workspace(max(workspace_count(*sizes), convolution_plan.workspace_count(*sizes)))
         return [(*bottom[: self.axis], self.num_output, *positions)] * len(bottom_shapes)
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
@@ -102,7 +103,7 @@ class Convolution(BaseConvolution):
                 convolution_backward(t.diff, weight.data, self.workspace, b.diff, window=window, group=group)
 
 
-@kernel("convolution.cu", per=None)
+@kernel("convolution_forward.cu", plan=convolution_plan.forward)
 def convolution_forward(
     bottom_data: Floats,
     weight_data: Floats,
@@ -127,7 +128,7 @@ def convolution_forward(
         part.crop(bias_data)
 
 
-@kernel("convolution.cu", per=None)
+@kernel("convolution_backward.cu", plan=convolution_plan.backward)
 def convolution_backward(
     top_diff: Floats, weight_data: Floats, workspace: Floats, bottom_diff: Floats, *, window: Window, group: int
 ) -> None:
@@ -146,7 +147,7 @@ def convolution_backward(
         part.collect()
 
 
-@kernel("convolution.cu", per=None)
+@kernel("convolution_backward_weights.cu", plan=convolution_plan.backward_weights)
 def convolution_backward_weights(
     bottom_data: Floats, top_diff: Floats, workspace: Floats, weight_diff: Floats, *, window: Window, group: int
 ) -> None:
@@ -165,7 +166,7 @@ def convolution_backward_weights(
             total += product
 
 
-@kernel("convolution.cu", per=None)
+@kernel("convolution_bias.cu", rows="bias_diff")
 def convolution_backward_bias(top_diff: Floats, num: int, inner: int, bias_diff: Floats) -> None:
     """bias_diff[o] += sum over p of top_diff[o, p]"""
     bias_diff += channel_sums(top_diff.reshape(num, bias_diff.size, inner))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffepy.blob import Arrays, Floats, Shape
+from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers.elementwise import copy_backward, copy_forward
@@ -33,12 +33,17 @@ class Dropout(Layer):
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         if self.drops:
             self.mask: State = self.state("mask", bottom_shapes[0])
+            self.seed: State = self.state("seed", (1,), np.int32)
         return [bottom_shapes[0]]
+
+    def prepare(self) -> None:
+        if self.drops:
+            self.seed.set(generator().integers(2**31))
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         if self.drops:
-            seed = int(generator().integers(2**31))
-            dropout_forward(bottom[0].data, seed, self.mask.array, top[0].data, dropout_ratio=self.dropout_ratio)
+            seed, mask = self.seed.array, self.mask.array
+            dropout_forward(bottom[0].data, seed, mask, top[0].data, dropout_ratio=self.dropout_ratio)
         elif self.shares == "no":
             copy_forward(bottom[0].data, top[0].data)
 
@@ -51,19 +56,19 @@ class Dropout(Layer):
             copy_backward(top[0].diff, bottom[0].diff)
 
 
-@kernel("dropout.cu", per="top_data")
-def dropout_forward(bottom_data: Floats, seed: int, mask: Floats, top_data: Floats, *, dropout_ratio: float) -> None:
+@kernel("dropout.cu", per="top_data", each=8)
+def dropout_forward(bottom_data: Floats, seed: Ints, mask: Floats, top_data: Floats, *, dropout_ratio: float) -> None:
     """mask[i] = 1 / (1 - dropout_ratio) if u[i] >= dropout_ratio else 0; top = bottom * mask
 
-    u[i], uniform in [0, 1), is the i-th single of Philox 4x64 with 10 rounds and key `seed` (Salmon et al. 2011).
+    u[i], uniform in [0, 1), is the i-th single of Philox 4x64 with 10 rounds and key seed[0] (Salmon et al. 2011).
     """
-    np.random.Generator(np.random.Philox(key=seed)).random(out=mask, dtype=np.float32)
+    np.random.Generator(np.random.Philox(key=int(seed[0]))).random(out=mask, dtype=np.float32)
     np.greater_equal(mask, np.float32(dropout_ratio), out=mask)
     mask *= np.float32(1 / (1 - dropout_ratio))
     np.multiply(bottom_data, mask, out=top_data)
 
 
-@kernel("dropout.cu", per="bottom_diff")
+@kernel("elementwise.cu", per="bottom_diff", each=4)
 def dropout_backward(top_diff: Floats, mask: Floats, bottom_diff: Floats) -> None:
     """bottom_diff = top_diff * mask"""
     np.multiply(top_diff, mask, out=bottom_diff)

@@ -58,13 +58,13 @@ def blocks(*arrays: NDArray[Any]) -> Iterator[tuple[NDArray[Any], ...]]:
         yield tuple(array[start : start + BLOCK] for array in flat)
 
 
-@kernel("elementwise.cu", per="top_data")
+@kernel("elementwise.cu", per="top_data", each=4)
 def copy_forward(bottom_data: Floats, top_data: Floats) -> None:
     """top = bottom"""
     np.copyto(top_data, bottom_data)
 
 
-@kernel("elementwise.cu", per="bottom_diff")
+@kernel("elementwise.cu", per="bottom_diff", each=4)
 def copy_backward(top_diff: Floats, bottom_diff: Floats) -> None:
     """bottom_diff = top_diff"""
     np.copyto(bottom_diff, top_diff)

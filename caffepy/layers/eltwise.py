@@ -77,7 +77,7 @@ def _product(factors: Sequence[Floats], result: Floats) -> None:
         eltwise_prod_forward(result, further, result)
 
 
-@kernel("eltwise.cu", per="top_data")
+@kernel("eltwise_sum.cu", per="top_data", each=4)
 def eltwise_sum_forward(
     first_data: Floats, second_data: Floats, top_data: Floats, *, first_coeff: float, second_coeff: float
 ) -> None:
@@ -92,19 +92,19 @@ def eltwise_sum_forward(
         y += part
 
 
-@kernel("eltwise.cu", per="bottom_diff")
+@kernel("eltwise_sum_backward.cu", per="bottom_diff", each=4)
 def eltwise_sum_backward(top_diff: Floats, bottom_diff: Floats, *, coeff: float) -> None:
     """bottom_diff = coeff * top_diff"""
     np.multiply(top_diff, np.float32(coeff), out=bottom_diff)
 
 
-@kernel("eltwise.cu", per="top_data")
+@kernel("elementwise.cu", per="top_data", each=4)
 def eltwise_prod_forward(first_data: Floats, second_data: Floats, top_data: Floats) -> None:
     """top = first * second; top may be first"""
     np.multiply(first_data, second_data, out=top_data)
 
 
-@kernel("eltwise.cu", per="top_data")
+@kernel("elementwise.cu", per="top_data")
 def eltwise_max_forward(first_data: Floats, second_data: Floats, mask: Ints, top_data: Floats) -> None:
     """top = first, mask = 0 if first > second, else top = second, mask = 1: so with a tie (Caffe: eltwise_layer.cpp)"""
     for a, b, index, y in blocks(first_data, second_data, mask, top_data):
@@ -112,7 +112,7 @@ def eltwise_max_forward(first_data: Floats, second_data: Floats, mask: Ints, top
         np.maximum(a, b, out=y)
 
 
-@kernel("eltwise.cu", per="top_data")
+@kernel("elementwise.cu", per="top_data")
 def eltwise_max_further_forward(bottom_data: Floats, index: int, mask: Ints, top_data: Floats) -> None:
     """top = bottom, mask = index where bottom > top"""
     for x, winner, y in blocks(bottom_data, mask, top_data):
@@ -120,7 +120,7 @@ def eltwise_max_further_forward(bottom_data: Floats, index: int, mask: Ints, top
         np.maximum(x, y, out=y)
 
 
-@kernel("eltwise.cu", per="bottom_diff")
+@kernel("elementwise.cu", per="bottom_diff")
 def eltwise_max_backward(top_diff: Floats, mask: Ints, index: int, bottom_diff: Floats) -> None:
     """bottom_diff = top_diff if mask == index else 0"""
     for dy, winner, dx in blocks(top_diff, mask, bottom_diff):

@@ -8,6 +8,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, register
+from caffepy.layers import inner_product_plan
 
 PRODUCT = 1 << 18
 """Elements of a weight diff computed before they are added to what stands there."""
@@ -43,12 +44,13 @@ class InnerProduct(Layer):
                 f"bottom {self.param.bottom[0]!r} has shape {bottom}, from axis {self.axis} on "
                 f"{math.prod(bottom[self.axis :])} values; the weights {self.blobs[0].shape} need {self.inputs}"
             )
-        self.reserve_workspace(min(self.blobs[0].count, max(PRODUCT, self.blobs[0].shape[1])))
+        num, product = math.prod(bottom[: self.axis]), min(self.blobs[0].count, max(PRODUCT, self.blobs[0].shape[1]))
+        self.reserve_workspace(max(product, inner_product_plan.workspace_count(num, self.inputs, self.num_output)))
         return [(*bottom[: self.axis], self.num_output)]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        bias = self.params[1].data if len(self.params) > 1 else None
-        inner_product_forward(bottom[0].data, self.params[0].data, bias, top[0].data, transpose=self.transpose)
+        weight, bias = self.params[0].data, self.params[1].data if len(self.params) > 1 else None
+        inner_product_forward(bottom[0].data, weight, bias, self.workspace, top[0].data, transpose=self.transpose)
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         weight, top_diff = self.params[0], top[0].diff
@@ -59,12 +61,18 @@ class InnerProduct(Layer):
         if len(self.params) > 1 and self.param_propagate_down[1]:
             inner_product_backward_bias(top_diff, self.params[1].diff)
         if propagate_down[0]:
-            inner_product_backward(top_diff, weight.data, bottom[0].diff, transpose=self.transpose)
+            inner_product_backward(top_diff, weight.data, self.workspace, bottom[0].diff, transpose=self.transpose)
 
 
-@kernel("inner_product.cu", per=None)
+@kernel("inner_product_forward.cu", plan=inner_product_plan.forward)
 def inner_product_forward(
-    bottom_data: Floats, weight_data: Floats, bias_data: Floats | None, top_data: Floats, *, transpose: bool
+    bottom_data: Floats,
+    weight_data: Floats,
+    bias_data: Floats | None,
+    workspace: Floats,
+    top_data: Floats,
+    *,
+    transpose: bool,
 ) -> None:
     """top[m, o] = bias[o] + sum over i of weight[o, i] * bottom[m, i]; with transpose, of weight[i, o]"""
     weight = weight_data if transpose else weight_data.T
@@ -74,14 +82,16 @@ def inner_product_forward(
         top += bias_data
 
 
-@kernel("inner_product.cu", per=None)
-def inner_product_backward(top_diff: Floats, weight_data: Floats, bottom_diff: Floats, *, transpose: bool) -> None:
+@kernel("inner_product_backward.cu", plan=inner_product_plan.backward)
+def inner_product_backward(
+    top_diff: Floats, weight_data: Floats, workspace: Floats, bottom_diff: Floats, *, transpose: bool
+) -> None:
     """bottom_diff[m, i] = sum over o of weight[o, i] * top_diff[m, o]; with transpose, of weight[i, o]"""
     weight = weight_data.T if transpose else weight_data
     np.matmul(top_diff.reshape(-1, weight.shape[0]), weight, out=bottom_diff.reshape(-1, weight.shape[1]))
 
 
-@kernel("inner_product.cu", per=None)
+@kernel("inner_product_backward_weights.cu", plan=inner_product_plan.backward_weights)
 def inner_product_backward_weights(
     bottom_data: Floats, top_diff: Floats, workspace: Floats, weight_diff: Floats, *, transpose: bool
 ) -> None:
@@ -90,7 +100,7 @@ def inner_product_backward_weights(
     outputs, inputs = (columns, rows) if transpose else (rows, columns)
     top, bottom = top_diff.reshape(-1, outputs), bottom_data.reshape(-1, inputs)
     left, right = (bottom, top) if transpose else (top, bottom)
-    together = max(1, len(workspace) // columns)
+    together = max(1, min(len(workspace), PRODUCT) // columns)
     for first in range(0, rows, together):
         part = weight_diff[first : first + together]
         product = workspace[: part.size].reshape(part.shape)
@@ -98,7 +108,7 @@ def inner_product_backward_weights(
         part += product
 
 
-@kernel("inner_product.cu", per=None)
+@kernel("inner_product_bias.cu", plan=inner_product_plan.backward_bias)
 def inner_product_backward_bias(top_diff: Floats, bias_diff: Floats) -> None:
     """bias_diff[o] += sum over m of top_diff[m, o]"""
     bias_diff += top_diff.reshape(-1, bias_diff.size).sum(axis=0)

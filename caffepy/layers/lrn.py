@@ -8,6 +8,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
+from caffepy.layers import lrn_plan
 from caffepy.proto.caffe_pb2 import LRNParameter
 
 
@@ -30,7 +31,7 @@ class LRN(Layer):
         self.local_size, self.alpha, self.beta, self.k = p.local_size, p.alpha, p.beta, 1.0 if self.within else p.k
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
-        _, channels, height, width = self.expect_axes(bottom_shapes, 0, 4)
+        num, channels, height, width = self.expect_axes(bottom_shapes, 0, 4)
         self.extent = channels, height, width
         self.scale: State = self.state("scale", bottom_shapes[0])
         around = self.local_size - 1
@@ -38,7 +39,8 @@ class LRN(Layer):
             padded = channels * ((height + around) * (width + around) + (height + around) * width)
         else:
             padded = (channels + around) * height * width
-        self.reserve_workspace(padded + channels * height * width)
+        one_image = channels * height * width
+        self.reserve_workspace(max(padded + one_image, num * one_image if self.within else 0))  # on a CPU, on a GPU
         return [bottom_shapes[0]]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
@@ -71,7 +73,7 @@ class LRN(Layer):
             )
 
 
-@kernel("lrn.cu", per="top_data")
+@kernel("lrn.cu", plan=lrn_plan.forward)
 def lrn_forward(
     bottom_data: Floats,
     channels: int,
@@ -99,7 +101,7 @@ def lrn_forward(
         np.divide(x, y, out=y)
 
 
-@kernel("lrn.cu", per="bottom_diff")
+@kernel("lrn.cu", plan=lrn_plan.backward)
 def lrn_backward(
     bottom_data: Floats,
     scale: Floats,

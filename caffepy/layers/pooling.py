@@ -8,6 +8,7 @@ from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers import global_pooling as whole
+from caffepy.layers import pooling_plan
 from caffepy.layers import stochastic_pooling as stochastic
 from caffepy.layers.arranged import BLOCK, Shifts, cut, shifts_of
 from caffepy.layers.global_pooling import LOWEST
@@ -51,6 +52,8 @@ class Pooling(Layer):
         self.whole = pooled == (1, 1) and window.holds(height, width)
         if self.pool == PoolingParameter.MAX or self.draws:
             self.mask: State = self.state("mask", top_shape, np.int32)
+        if self.draws:
+            self.seed: State = self.state("seed", (1,), np.int32)
         shifts = shifts_of(*self.extent, window)
         planes = shifts.together(num * channels)
         self.reserve_workspace(shifts.arranged_count(planes) + planes * shifts.size)
@@ -70,8 +73,9 @@ class Pooling(Layer):
         elif self.pool == PoolingParameter.AVE:
             ave_pool_forward(data, *extent, self.workspace, top_data, window=window)
         elif self.draws:
-            seed = int(generator().integers(2**31))
-            stochastic.stochastic_pool_forward(data, seed, *extent, self.mask.array, top_data, window=window)
+            self.seed.set(generator().integers(2**31))
+            seed, mask = self.seed.array, self.mask.array
+            stochastic.stochastic_pool_forward(data, seed, *extent, mask, top_data, window=window)
         else:
             stochastic.weighted_pool_forward(data, *extent, top_data, window=window)
 
@@ -91,7 +95,7 @@ class Pooling(Layer):
             stochastic.weighted_pool_backward(bottom[0].data, top_diff, *extent, bottom_diff, window=window)
 
 
-@kernel("pooling.cu", per="top_data")
+@kernel("pooling.cu", plan=pooling_plan.max_pool_forward)
 def max_pool_forward(
     bottom_data: Floats,
     height: int,
@@ -130,13 +134,13 @@ def max_pool_forward(
             places[part][winners == 0] = -1
 
 
-@kernel("pooling.cu", per="mask_data")
+@kernel("global_pooling.cu", per="mask_data")
 def max_pool_mask(mask: Ints, mask_data: Floats) -> None:
     """mask_data = mask"""
     np.copyto(mask_data, mask)
 
 
-@kernel("pooling.cu", per="bottom_diff")
+@kernel("pooling.cu", plan=pooling_plan.max_pool_backward)
 def max_pool_backward(
     top_diff: Floats,
     mask: Ints,
@@ -161,7 +165,7 @@ def max_pool_backward(
         np.add.at(diff[first : first + together].reshape(-1), index.reshape(-1), values.reshape(-1))
 
 
-@kernel("pooling.cu", per="top_data")
+@kernel("pooling.cu", plan=pooling_plan.ave_pool_forward)
 def ave_pool_forward(
     bottom_data: Floats,
     height: int,
@@ -186,7 +190,7 @@ def ave_pool_forward(
         np.divide(shifts.at_positions(results), areas, out=top[part])
 
 
-@kernel("pooling.cu", per="bottom_diff")
+@kernel("pooling.cu", plan=pooling_plan.ave_pool_backward)
 def ave_pool_backward(
     top_diff: Floats,
     height: int,

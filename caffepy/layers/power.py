@@ -26,14 +26,14 @@ class Power(Elementwise):
         power_backward(bottom_data, top_diff, bottom_diff, power=self.power, scale=self.scale, shift=self.shift)
 
 
-@kernel("elementwise.cu", per="top_data")
+@kernel("power.cu", per="top_data", each=4)
 def power_forward(bottom_data: Floats, top_data: Floats, *, power: float, scale: float, shift: float) -> None:
     """top = (shift + scale * bottom) ^ power"""
     for x, y in blocks(bottom_data, top_data):
         _raised(x, y, power, scale, shift)
 
 
-@kernel("elementwise.cu", per="bottom_diff")
+@kernel("power.cu", per="bottom_diff", each=4)
 def power_backward(
     bottom_data: Floats, top_diff: Floats, bottom_diff: Floats, *, power: float, scale: float, shift: float
 ) -> None:

@@ -40,7 +40,7 @@ class ReLU(Elementwise):
         relu_backward(data, top_diff, bottom_diff, negative_slope=self.negative_slope)
 
 
-@kernel("elementwise.cu", per="top_data")
+@kernel("relu.cu", per="top_data", each=4)
 def relu_forward(bottom_data: Floats, top_data: Floats, *, negative_slope: float) -> None:
     """top = max(bottom, 0) + negative_slope * min(bottom, 0)"""
     if negative_slope == 0:
@@ -52,7 +52,7 @@ def relu_forward(bottom_data: Floats, top_data: Floats, *, negative_slope: float
         choose(x, np.multiply(x, np.float32(negative_slope), out=sloped[: x.size]), out=y)
 
 
-@kernel("elementwise.cu", per="bottom_diff")
+@kernel("relu.cu", per="bottom_diff", each=4)
 def relu_backward(bottom_data: Floats, top_diff: Floats, bottom_diff: Floats, *, negative_slope: float) -> None:
     """bottom_diff = top_diff * (1 if bottom > 0 else negative_slope)"""
     factor = np.empty(min(BLOCK, bottom_data.size), np.float32)

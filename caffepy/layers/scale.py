@@ -83,7 +83,7 @@ class Scale(Layer):
         return self.params[0] if self.learned else bottom[1]
 
 
-@kernel("scale.cu", per="top_data")
+@kernel("scale.cu", per="top_data", each=4)
 def scale_forward(
     bottom_data: Floats,
     scale_data: Floats,
@@ -105,7 +105,7 @@ def scale_forward(
             y[part] += bias_data.reshape(channels, 1)[part[1]]
 
 
-@kernel("scale.cu", per="bottom_diff")
+@kernel("scale.cu", per="bottom_diff", each=4)
 def scale_backward(
     top_diff: Floats, scale_data: Floats, outer: int, channels: int, inner: int, bottom_diff: Floats
 ) -> None:
@@ -114,7 +114,7 @@ def scale_backward(
     np.multiply(dy, scale_data.reshape(channels, 1), out=dx)
 
 
-@kernel("scale.cu", per=None)
+@kernel("scale_weights.cu", rows="scale_diff", threads=1024)
 def scale_backward_weights(
     bottom_data: Floats,
     top_diff: Floats,
@@ -133,7 +133,7 @@ def scale_backward_weights(
     diff += channel_products(x, dy)
 
 
-@kernel("scale.cu", per=None)
+@kernel("scale.cu", rows="bias_diff", threads=1024)
 def scale_backward_bias(top_diff: Floats, outer: int, channels: int, inner: int, bias_diff: Floats) -> None:
     """bias_diff[c] += sum over o, i of top_diff[o, c, i]"""
     diff = bias_diff.reshape(channels)

@@ -21,7 +21,7 @@ class Sigmoid(Elementwise):
         sigmoid_backward(top_data, top_diff, bottom_diff)
 
 
-@kernel("elementwise.cu", per="top_data")
+@kernel("elementwise.cu", per="top_data", each=4)
 def sigmoid_forward(bottom_data: Floats, top_data: Floats) -> None:
     """top = tanh(bottom / 2) / 2 + 1/2, equal to 1 / (1 + exp(-bottom)) without overflow (Caffe: sigmoid_layer.cpp)"""
     half = np.float32(0.5)
@@ -32,7 +32,7 @@ def sigmoid_forward(bottom_data: Floats, top_data: Floats) -> None:
         y += half
 
 
-@kernel("elementwise.cu", per="bottom_diff")
+@kernel("elementwise.cu", per="bottom_diff", each=4)
 def sigmoid_backward(top_data: Floats, top_diff: Floats, bottom_diff: Floats) -> None:
     """bottom_diff = top_diff * top * (1 - top)"""
     slope = np.empty(min(BLOCK, top_data.size), np.float32)

@@ -9,6 +9,7 @@ from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, register
 from caffepy.layers.elementwise import BLOCK
+from caffepy.layers.softmax_plan import softmax_backward_plan, softmax_forward_plan
 
 RUN = 4096
 """Contiguous elements below which NumPy's cost per run outweighs what the cache gains."""
@@ -35,7 +36,7 @@ class Softmax(Layer):
             softmax_backward(top[0].data, top[0].diff, *self.extent, bottom[0].diff)
 
 
-@kernel("softmax.cu", per=None)
+@kernel("softmax.cu", plan=softmax_forward_plan)
 def softmax_forward(bottom_data: Floats, outer: int, channels: int, inner: int, top_data: Floats) -> None:
     """top[o, c, i] = exp(bottom[o, c, i] - m) / sum over c of the same, m = max over c of bottom[o, c, i]"""
     x, y = bottom_data.reshape(outer, channels, inner), top_data.reshape(outer, channels, inner)
@@ -46,7 +47,7 @@ def softmax_forward(bottom_data: Floats, outer: int, channels: int, inner: int, 
         exponentials /= exponentials.sum(axis=1, keepdims=True)
 
 
-@kernel("softmax.cu", per=None)
+@kernel("softmax.cu", plan=softmax_backward_plan)
 def softmax_backward(
     top_data: Floats, top_diff: Floats, outer: int, channels: int, inner: int, bottom_diff: Floats
 ) -> None:

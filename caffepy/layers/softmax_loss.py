@@ -60,7 +60,7 @@ class SoftmaxWithLoss(LabelLoss):
             )
 
 
-@kernel("softmax_loss.cu", per=None)
+@kernel("softmax_loss.cu", rows="top_data", threads=1024)
 def softmax_loss_forward(
     prob: Floats,
     label_data: Floats,
@@ -72,8 +72,8 @@ def softmax_loss_forward(
     *,
     rule: LabelRule,
 ) -> None:
-    """top = -sum over o, i of log(max(prob[o, label[o, i], i], FLT_MIN)) / normalizer, ignored labels left out"""
-    counted, chosen = _labels(label_data, outer, inner, rule)
+    """top = -sum over o, i of log(max(prob[o, label[o, i], i], FLT_MIN)) / normalizer over the labels that count"""
+    counted, chosen = _labels(label_data, outer, channels, inner, rule)
     of_label = np.take_along_axis(prob.reshape(outer, channels, inner), chosen, axis=1)
     losses = np.log(np.maximum(of_label[:, 0], np.finfo(np.float32).tiny))
     top_data[...] = -losses.sum(where=counted, dtype=np.float64) / normalizer[0]
@@ -92,17 +92,20 @@ def softmax_loss_backward(
     *,
     rule: LabelRule,
 ) -> None:
-    """bottom_diff[o, c, i] = (prob[o, c, i] - (c == label[o, i])) * top_diff / normalizer, 0 where ignored"""
-    counted, chosen = _labels(label_data, outer, inner, rule)
+    """bottom_diff[o, c, i] = (prob[o, c, i] - (c == label[o, i])) * top_diff / normalizer, 0 where not counted"""
+    counted, chosen = _labels(label_data, outer, channels, inner, rule)
     dx = bottom_diff.reshape(outer, channels, inner)
     weight = top_diff.reshape(1) / normalizer
     np.multiply(prob.reshape(outer, channels, inner), weight, out=dx)
     np.put_along_axis(dx, chosen, np.take_along_axis(dx, chosen, axis=1) - weight, axis=1)
-    if rule.has_ignore_label:
+    if not counted.all():
         np.copyto(dx, 0, where=~counted[:, None])
 
 
-def _labels(label_data: Floats, outer: int, inner: int, rule: LabelRule) -> tuple[Bools, NDArray[np.intp]]:
+def _labels(
+    label_data: Floats, outer: int, channels: int, inner: int, rule: LabelRule
+) -> tuple[Bools, NDArray[np.intp]]:
     """Which labels count (outer, inner), and the labels as indices (outer, 1, inner), 0 where they do not."""
-    counted = ~rule.ignored(label_data).reshape(outer, inner)
-    return counted, np.where(counted, label_data.reshape(outer, inner), 0).astype(np.intp)[:, None]
+    labels = label_data.reshape(outer, inner)
+    counted = ~rule.ignored(labels) & (labels > -1) & (labels < channels)
+    return counted, np.where(counted, labels, 0).astype(np.intp)[:, None]

@@ -35,7 +35,7 @@ class Split(Layer):
             split_backward(bottom_diff, further.diff, bottom_diff)
 
 
-@kernel("elementwise.cu", per="bottom_diff")
+@kernel("elementwise.cu", per="bottom_diff", each=4)
 def split_backward(first_diff: Floats, second_diff: Floats, bottom_diff: Floats) -> None:
     """bottom_diff = first_diff + second_diff"""
     np.add(first_diff, second_diff, out=bottom_diff)

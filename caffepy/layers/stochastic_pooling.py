@@ -7,6 +7,7 @@ import numpy as np
 
 from caffepy.blob import Floats, Ints
 from caffepy.kernels import kernel
+from caffepy.layers import pooling_plan
 from caffepy.layers.arranged import Shifts, shifts_of
 from caffepy.layers.window import PoolingWindow
 
@@ -14,10 +15,10 @@ TINY = np.finfo(np.float32).tiny
 """What the sum under a window of weighted pooling starts from, so that zeros give zero (Caffe: FLT_MIN)."""
 
 
-@kernel("pooling.cu", per="top_data")
+@kernel("stochastic_pooling.cu", plan=pooling_plan.stochastic_pool_forward)
 def stochastic_pool_forward(
     bottom_data: Floats,
-    seed: int,
+    seed: Ints,
     height: int,
     width: int,
     pooled_height: int,
@@ -29,15 +30,15 @@ def stochastic_pool_forward(
 ) -> None:
     """mask[o] = h * width + w of the first pixel at which the running sum is u[o] * sum of the window; top = that pixel
 
-    u[o], uniform in [0, 1), is the o-th single of Philox 4x64 with 10 rounds and key `seed` (Salmon et al. 2011).
+    u[o], uniform in [0, 1), is the o-th single of Philox 4x64 with 10 rounds and key seed[0] (Salmon et al. 2011).
     """
     image, top = bottom_data.reshape(-1, height, width), top_data.reshape(-1, pooled_height, pooled_width)
     shifts = shifts_of(height, width, pooled_height, pooled_width, window)
     seen = shifts.seen(_arranged(shifts, image))
-    index = _arranged(shifts, np.arange(height * width, dtype=np.float32).reshape(1, height, width))
+    index = _arranged(shifts, np.arange(height * width, dtype=np.float32).reshape(1, height, width), -1)
     threshold, running, drawn, places = np.zeros((4, len(image) * shifts.size), np.float32)
     places -= 1
-    uniform = np.random.Generator(np.random.Philox(key=seed)).random(top.shape, np.float32)
+    uniform = np.random.Generator(np.random.Philox(key=int(seed[0]))).random(top.shape, np.float32)
     shifts.spread(uniform, threshold)
     threshold *= sum(seen)
     for values, where in zip(seen, shifts.seen(index), strict=True):
@@ -48,7 +49,7 @@ def stochastic_pool_forward(
     top[...], mask.reshape(top.shape)[...] = shifts.at_positions(drawn), shifts.at_positions(places)
 
 
-@kernel("pooling.cu", per="top_data")
+@kernel("stochastic_pooling.cu", plan=pooling_plan.weighted_pool_forward)
 def weighted_pool_forward(
     bottom_data: Floats,
     height: int,
@@ -66,7 +67,7 @@ def weighted_pool_forward(
     np.divide(shifts.at_positions(squares), shifts.at_positions(total), out=top)
 
 
-@kernel("pooling.cu", per="bottom_diff")
+@kernel("stochastic_pooling.cu", plan=pooling_plan.weighted_pool_backward)
 def weighted_pool_backward(
     bottom_data: Floats,
     top_diff: Floats,
@@ -93,9 +94,9 @@ def weighted_pool_backward(
     shifts.collect(arranged_diff, diff)
 
 
-def _arranged(shifts: Shifts, image: Floats) -> Floats:
+def _arranged(shifts: Shifts, image: Floats, padding: float = 0) -> Floats:
     arranged = np.empty(shifts.arranged_count(len(image)), np.float32)
-    shifts.arrange(image, arranged)
+    shifts.arrange(image, arranged, padding)
     return arranged
 
 

@@ -21,13 +21,13 @@ class TanH(Elementwise):
         tanh_backward(top_data, top_diff, bottom_diff)
 
 
-@kernel("elementwise.cu", per="top_data")
+@kernel("elementwise.cu", per="top_data", each=4)
 def tanh_forward(bottom_data: Floats, top_data: Floats) -> None:
     """top = tanh(bottom)"""
     np.tanh(bottom_data, out=top_data)
 
 
-@kernel("elementwise.cu", per="bottom_diff")
+@kernel("elementwise.cu", per="bottom_diff", each=4)
 def tanh_backward(top_data: Floats, top_diff: Floats, bottom_diff: Floats) -> None:
     """bottom_diff = top_diff * (1 - top^2)"""
     slope = np.empty(min(BLOCK, top_data.size), np.float32)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from caffepy import graph
-from caffepy.blob import Arrays, Floats, SyncedArray, fit
+from caffepy import device, graph
+from caffepy.blob import Blob, Floats, SyncedArray, fit
 from caffepy.errors import ArgumentError, StateError
+from caffepy.layers.split import split_backward
 
 if TYPE_CHECKING:
     from caffepy.net.net import Net
@@ -24,26 +25,35 @@ class GradientPass:
         self._diffs: dict[SyncedArray, SyncedArray] = {}
         self._plans: dict[tuple[tuple[graph.Version, ...], tuple[graph.Version, ...]], graph.GradientPlan] = {}
         self._inputs: dict[int, Floats] = {}
+        self._injected: dict[graph.Version, SyncedArray] = {}
+        self._wanted: dict[graph.Version, SyncedArray] = {}
 
     def remember_inputs(self, start: int, end: int) -> None:
-        """Keep a copy of what the Input layers among `start` to `end` held in this forward pass."""
+        """Keep a copy of what the Input layers among `start` to `end` held in this forward pass.
+
+        In GPU mode only of inputs that the host has a copy of: what a script writes on the GPU is its own business.
+        """
         net = self._net
         for i in range(start, end + 1):
             if net.layers[i].type == "Input":
                 for top in net.wiring.tops[i]:
-                    data = net.blob_at(top).data
-                    kept = self._inputs.get(top)
-                    if kept is None or kept.shape != data.shape:
-                        self._inputs[top] = data.copy()
+                    blob = net.blob_at(top)
+                    if blob.data_storage.on_host:
+                        self._inputs[top] = self._host_data(top).copy()
                     else:
-                        np.copyto(kept, data)
+                        self._inputs.pop(top, None)
+
+    def _host_data(self, blob: int) -> Floats:
+        found = self._net.blob_at(blob)
+        data: Floats = found.data_storage.read_host(found.count).reshape(found.shape)
+        return data
 
     def run(
         self,
         diffs: Mapping[VersionName, Any],
         wrt: VersionName | Iterable[VersionName] | None,
-        out: Mapping[VersionName, Floats],
-    ) -> dict[VersionName, Floats]:
+        out: Mapping[VersionName, Any],
+    ) -> dict[VersionName, Any]:
         """See Net.gradient."""
         net = self._net
         if wrt is None:
@@ -51,11 +61,35 @@ class GradientPass:
         names = [wrt] if isinstance(wrt, str | tuple) else list(wrt)
         wanted = {name: self._version(name, first=True) for name in names}
         injected = [(self._version(name, first=False), name, value) for name, value in diffs.items()]
-        plan = self._plan(tuple(version for version, _, _ in injected), tuple(wanted.values()))
-        self._check_forward([i for i, _ in plan.steps], [version for version, _, _ in injected])
+        values = [
+            fit(value, self._blob(version).shape, f"gradient: diff of {name!r}") for version, name, value in injected
+        ]
+        versions = tuple(version for version, _, _ in injected)
+        plan = self._plan(versions, tuple(wanted.values()))
+        self._check_forward([i for i, _ in plan.steps], versions)
+        for i, propagate_down in plan.steps:
+            with self._no_weight_gradients(plan):
+                net.check_overwritten(i, propagate_down)
         results = {name: self._result(name, version, out) for name, version in wanted.items()}
-        _Run(net, self, plan, results, wanted).run(injected)
+        for version, value in zip(versions, values, strict=True):
+            self._injected.setdefault(version, SyncedArray()).put(value)
+        run = _Run(net, self, plan, versions, tuple(wanted.values()))
+        with self._no_weight_gradients(plan):
+            net.replay.run(("gradient", versions, tuple(wanted.values())), run.body)
+        for name, version in wanted.items():
+            device.current().copy(self.wanted(version).array(self._blob(version).count), results[name])
         return results
+
+    def wanted(self, version: graph.Version) -> SyncedArray:
+        """Where the gradient of that version goes."""
+        return self._wanted.setdefault(version, SyncedArray())
+
+    def injected(self, version: graph.Version) -> SyncedArray:
+        """What is injected into that version."""
+        return self._injected[version]
+
+    def _blob(self, version: graph.Version) -> Blob:
+        return self._net.blob_at(self._net.wiring.blob(version))
 
     def diff(self, blob: int) -> SyncedArray:
         """The storage that stands in for the blob's diffs; blobs with shared diffs share it."""
@@ -91,22 +125,35 @@ class GradientPass:
                     "as the blobs you inject into (for a version before in-place layers, name it (blob, layer))"
                 )
         for top, kept in self._inputs.items():
-            if not np.array_equal(net.blob_at(top).data, kept, equal_nan=True):
+            if not np.array_equal(self._host_data(top), kept, equal_nan=True):
                 raise StateError(
                     f"gradient: input {net.wiring.blobs[top]!r} was changed since the last forward pass; "
                     "run forward again"
                 )
 
-    def _result(self, name: VersionName, version: graph.Version, out: Mapping[VersionName, Floats]) -> Floats:
-        shape = self._net.blob_at(self._net.wiring.blob(version)).shape
+    def _result(self, name: VersionName, version: graph.Version, out: Mapping[VersionName, Any]) -> Any:
+        running, blob = device.current(), self._blob(version)
         if name not in out:
-            return np.zeros(shape, np.float32)
+            return running.zeros(blob.count, np.float32).reshape(blob.shape)
         given = out[name]
-        if not isinstance(given, np.ndarray) or given.dtype != np.float32 or given.shape != shape:
-            found = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
-            raise ArgumentError(f"gradient: out[{name!r}] must be a float32 array of shape {shape}, got {found}")
-        given[...] = 0
+        if not running.is_array(given) or given.dtype != np.float32 or given.shape != blob.shape:
+            found = f"{given.dtype} {given.shape}" if hasattr(given, "dtype") else type(given).__name__
+            raise ArgumentError(
+                f"gradient: out[{name!r}] must be a float32 array of shape {blob.shape} on {running.name}, got {found}"
+            )
         return given
+
+    @contextmanager
+    def _no_weight_gradients(self, plan: graph.GradientPlan) -> Iterator[None]:
+        layers = [self._net.layers[i] for i, _ in plan.steps]
+        kept = [layer.param_propagate_down for layer in layers]
+        for layer in layers:
+            layer.param_propagate_down = [False] * len(layer.blobs)
+        try:
+            yield
+        finally:
+            for layer, flags in zip(layers, kept, strict=True):
+                layer.param_propagate_down = flags
 
 
 class _Run:
@@ -117,64 +164,53 @@ class _Run:
         net: "Net",
         memory: GradientPass,
         plan: graph.GradientPlan,
-        results: dict[VersionName, Floats],
-        wanted: dict[VersionName, graph.Version],
+        injected: Sequence[graph.Version],
+        wanted: Sequence[graph.Version],
     ) -> None:
-        self.net, self.memory, self.plan, self.results, self.wanted = net, memory, plan, results, wanted
+        self.net, self.memory, self.injected, self.wanted = net, memory, injected, wanted
+        self.steps = dict(plan.steps)
         self.active: set[SyncedArray] = set()
 
-    def run(self, injected: Sequence[tuple[graph.Version, VersionName, Any]]) -> None:
-        """Fill `results`."""
-        steps = dict(self.plan.steps)
-        stops = {*steps, *(v[0] for v, _, _ in injected), *(v[0] for v in self.wanted.values())}
-        values = [(v, name, fit(value, self._shape(v), f"gradient: diff of {name!r}")) for v, name, value in injected]
-        with self._no_weight_gradients():
-            for i in sorted(stops, reverse=True):
-                for version, _, value in values:
-                    if version[0] == i:
-                        self._inject(version, value)
-                for name, version in self.wanted.items():
-                    if version[0] == i and self.memory.diff(self.net.wiring.blob(version)) in self.active:
-                        np.copyto(self.results[name], self._arrays([self.net.wiring.blob(version)])[0].diff)
-                if i in steps:
-                    self._step(i, steps[i])
+    def body(self) -> None:
+        """Run the layers and leave the gradients in `memory.wanted`."""
+        self.active.clear()
+        for version in self.wanted:
+            device.current().fill(self.memory.wanted(version).array(self._count(version), "overwrite"), 0)
+        stops = {*self.steps, *(version[0] for version in (*self.injected, *self.wanted))}
+        for i in sorted(stops, reverse=True):
+            for version in self.injected:
+                if version[0] == i:
+                    self._inject(version)
+            for version in self.wanted:
+                diff, count = self._diff(version), self._count(version)
+                if version[0] == i and diff in self.active:
+                    device.current().copy(diff.array(count), self.memory.wanted(version).array(count, "overwrite"))
+            if i in self.steps:
+                self._step(i, self.steps[i])
 
     def _step(self, i: int, propagate_down: list[bool]) -> None:
         wiring = self.net.wiring
-        top, bottom = self._arrays(wiring.tops[i]), self._arrays(wiring.bottoms[i])
-        for blob, arrays in zip(wiring.tops[i], top, strict=True):
-            if self.memory.diff(blob) not in self.active:
-                arrays.diff[...] = 0
-        self.net.backward_layer(i, top, propagate_down, bottom)
-        for blob in wiring.tops[i]:
-            self.active.discard(self.memory.diff(blob))
-        self.active.update(
+        for top in wiring.tops[i]:
+            if self.memory.diff(top) not in self.active:
+                device.current().fill(self.memory.diff(top).array(self.net.blob_at(top).count, "overwrite"), 0)
+        self.net.backward_layer(i, propagate_down, self.memory.diff)
+        self.active -= {self.memory.diff(top) for top in wiring.tops[i]}
+        self.active |= {
             self.memory.diff(blob) for blob, runs in zip(wiring.bottoms[i], propagate_down, strict=True) if runs
-        )
+        }
 
-    def _inject(self, version: graph.Version, value: Floats) -> None:
-        blob = self.net.wiring.blob(version)
-        diff = self._arrays([blob])[0].diff
-        if self.memory.diff(blob) in self.active:
-            diff += value
+    def _inject(self, version: graph.Version) -> None:
+        diff, count = self._diff(version), self._count(version)
+        value = self.memory.injected(version).array(count)
+        if diff in self.active:
+            total = diff.array(count, "update")
+            split_backward(total, value, total)
         else:
-            diff[...] = value
-            self.active.add(self.memory.diff(blob))
+            device.current().copy(value, diff.array(count, "overwrite"))
+            self.active.add(diff)
 
-    def _arrays(self, blobs: Sequence[int]) -> list[Arrays]:
-        return [self.net.blob_at(blob).arrays(self.memory.diff(blob)) for blob in blobs]
+    def _count(self, version: graph.Version) -> int:
+        return self.net.blob_at(self.net.wiring.blob(version)).count
 
-    def _shape(self, version: graph.Version) -> tuple[int, ...]:
-        return self.net.blob_at(self.net.wiring.blob(version)).shape
-
-    @contextmanager
-    def _no_weight_gradients(self) -> Iterator[None]:
-        layers = [self.net.layers[i] for i, _ in self.plan.steps]
-        kept = [layer.param_propagate_down for layer in layers]
-        for layer in layers:
-            layer.param_propagate_down = [False] * len(layer.blobs)
-        try:
-            yield
-        finally:
-            for layer, flags in zip(layers, kept, strict=True):
-                layer.param_propagate_down = flags
+    def _diff(self, version: graph.Version) -> SyncedArray:
+        return self.memory.diff(self.net.wiring.blob(version))

@@ -1,20 +1,21 @@
 """A net that runs: layers wired, memory shared, passes forward and backward."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from caffepy import graph
-from caffepy.blob import Arrays, Blob, Floats, Shape, SyncedArray
+from caffepy import device, graph
+from caffepy.blob import Blob, Floats, Shape, SyncedArray
 from caffepy.errors import GraphError, UnknownBlobError, UnknownLayerError
 from caffepy.layer import TYPES, Layer
 from caffepy.net import weights as files
 from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
+from caffepy.net.replay import Replay
 from caffepy.proto.caffe_pb2 import TEST, NetParameter, NetState, ParamSpec
 
 log = logging.getLogger("caffepy")
@@ -47,6 +48,8 @@ class Net:
         self._all_blobs = [Blob() for _ in self.wiring.blobs]
         self._lock = PassLock()
         self._workspace = SyncedArray()
+        self.replay = Replay()
+        self._settled_at = (-1, 0, 0)
         self._settled: list[tuple[list[Shape], list[Shape]] | None] = [None] * len(self.layers)
         self._fresh = [False] * len(self.layers)
         self._weighted: dict[tuple[int, int], tuple[SyncedArray, int, Shape]] = {}
@@ -109,13 +112,13 @@ class Net:
     def reshape(self) -> None:
         """Settle every layer's shapes and memory after a blob was reshaped; forward does so too."""
         with self._lock:
-            for i in range(len(self.layers)):
-                self._settle(i)
+            self._settle_range(0, len(self.layers) - 1)
 
     def forward_from_to(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; the loss among them."""
         with self._lock:
-            return self._forward_range(start, end)
+            self._forward_range(start, end)
+            return self._loss(start, end)
 
     def backward_from_to(self, start: int, end: int) -> set[graph.Version]:
         """Run layers `start` down to `end`, both included, as Caffe plans it; the versions whose diff was computed."""
@@ -158,6 +161,7 @@ class Net:
         """Take the weights' memory from `other`, by layer name, as Caffe's ShareTrainedLayersWith."""
         with self._lock:
             files.share(self, other)
+            self.replay.clear()
 
     def save(self, path: str | PathLike[str], *, diffs: bool = False) -> None:
         """Write layers and weights; HDF5 (weights only) where the name ends in .h5."""
@@ -173,7 +177,7 @@ class Net:
         with self._lock:
             self._lock.closed = True
             self._all_blobs, self.layers = [], []
-            self._workspace, self._gradient = SyncedArray(), GradientPass(self)
+            self._workspace, self._gradient, self.replay = SyncedArray(), GradientPass(self), Replay()
 
     def __enter__(self) -> Self:
         return self
@@ -250,27 +254,44 @@ class Net:
 
     # ---- running, under the lock
 
-    def _forward_range(self, start: int, end: int) -> float:
+    def _forward_range(self, start: int, end: int) -> None:
         self._fresh[start:] = [False] * (len(self.layers) - start)
-        loss = 0.0
-        for i in range(start, end + 1):
-            loss += self._forward_layer(i)
-            self._fresh[i] = True
+        for name in self.wiring.inputs:
+            self.blob(name).data_storage.expect_writes()
+        self._settle_range(start, end)
+        layers = self.layers[start : end + 1]
+        for layer in layers:
+            layer.prepare()
+        self.replay.run(("forward", start, end), lambda: self._forward_layers(start, end))
+        for layer in layers:
+            if layer.verifies:
+                layer.verify()
+        self._fresh[start : end + 1] = [True] * len(layers)
         self._gradient.remember_inputs(start, end)
-        return loss
+
+    def _loss(self, start: int, end: int) -> float:
+        total = 0.0
+        for i in range(start, end + 1):
+            for top, weight in zip(self.wiring.tops[i], self.loss_weights[i], strict=True):
+                if weight:
+                    blob = self._all_blobs[top]
+                    data, diff = (s.read_host(blob.count) for s in (blob.data_storage, blob.diff_storage))
+                    total += float(np.vdot(data, diff))
+        return total
 
     def _backward_range(self, start: int, end: int) -> set[graph.Version]:
         computed: set[graph.Version] = set()
         for i in range(start, end - 1, -1):
             if self.plan.layers[i]:
-                top, bottom = self.arrays(self.wiring.tops[i]), self.arrays(self.wiring.bottoms[i])
-                self.backward_layer(i, top, self.plan.bottoms[i], bottom)
+                self.check_overwritten(i, self.plan.bottoms[i])
                 computed.update(s for s, p in zip(self.wiring.sources[i], self.plan.bottoms[i], strict=True) if p)
+        self.replay.run(("backward", start, end), lambda: self._backward_layers(start, end))
         return computed
 
-    def arrays(self, blobs: Sequence[int]) -> list[Arrays]:
-        """What a layer gets of these blobs."""
-        return [self._all_blobs[blob].arrays() for blob in blobs]
+    def _backward_layers(self, start: int, end: int) -> None:
+        for i in range(start, end - 1, -1):
+            if self.plan.layers[i]:
+                self.backward_layer(i, self.plan.bottoms[i], lambda blob: self._all_blobs[blob].diff_storage)
 
     def blob_at(self, index: int) -> Blob:
         """The blob by its index in the wiring."""
@@ -280,12 +301,19 @@ class Net:
         """Whether what the layer wrote belongs to the last forward pass."""
         return self._fresh[layer]
 
+    def _settle_range(self, start: int, end: int) -> None:
+        if self._settled_at != (Blob.changes, start, end):
+            for i in range(start, end + 1):
+                self._settle(i)
+            self._settled_at = Blob.changes, start, end
+
     def _settle(self, i: int) -> None:
         bottoms = [self._all_blobs[b].shape for b in self.wiring.bottoms[i]]
         tops = [self._all_blobs[t] for t in self.wiring.tops[i]]
         settled = self._settled[i]
         if settled is None or (bottoms and settled != (bottoms, [top.shape for top in tops])):
             self._settled[i] = None
+            self.replay.clear()
             shapes = list(self.layers[i].reshape(bottoms))
             for top, shape in zip(tops, shapes, strict=True):
                 top.reshape(shape)
@@ -298,35 +326,35 @@ class Net:
         top.diff_storage.array(top.count)
         memory = top.diff_storage, top.diff_storage.generation, top.shape
         if self._weighted.get((i, j)) != memory:
-            top.diff_storage.array(top.count)[...] = weight
+            device.current().fill(top.diff_storage.array(top.count, "overwrite"), weight)
             self._weighted[i, j] = memory
 
-    def _forward_layer(self, i: int) -> float:
-        self._settle(i)
-        layer = self.layers[i]
-        top = self.arrays(self.wiring.tops[i])
-        if layer.shares == "no":
-            layer.forward(self.arrays(self.wiring.bottoms[i]), top)
-        return sum(
-            float(np.vdot(arrays.data, arrays.diff))
-            for arrays, weight in zip(top, self.loss_weights[i], strict=True)
-            if weight
-        )
+    def _forward_layers(self, start: int, end: int) -> None:
+        for i in range(start, end + 1):
+            if self.layers[i].shares == "no":
+                bottoms = self.wiring.bottoms[i]
+                top = [
+                    self._all_blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"))
+                    for blob in self.wiring.tops[i]
+                ]
+                self.layers[i].forward([self._all_blobs[blob].arrays() for blob in bottoms], top)
 
-    def backward_layer(
-        self, i: int, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]
-    ) -> None:
-        """One layer's backward, after checking that what it reads still stands."""
+    def backward_layer(self, i: int, propagate_down: Sequence[bool], diff_of: Callable[[int], SyncedArray]) -> None:
+        """One layer's backward on the diffs that `diff_of` gives for a blob."""
         layer = self.layers[i]
-        self._check_overwritten(i, propagate_down)
+        tops = [(self._all_blobs[blob], diff_of(blob)) for blob in self.wiring.tops[i]]
+        bottoms = [(self._all_blobs[blob], diff_of(blob)) for blob in self.wiring.bottoms[i]]
+        read = {diff for _, diff in tops}
+        bottom = [blob.arrays(("read", "update" if diff in read else "overwrite"), diff) for blob, diff in bottoms]
         for j, arrays in enumerate(bottom):
             if propagate_down[j] and not self.facts[i].differentiable[j]:
-                arrays.diff[...] = 0
+                device.current().fill(arrays.diff, 0)
         if layer.shares != "both":
             wanted = [a and b for a, b in zip(propagate_down, self.facts[i].differentiable, strict=True)]
-            layer.backward(top, wanted, bottom)
+            layer.backward([blob.arrays(("read", "read"), diff) for blob, diff in tops], wanted, bottom)
 
-    def _check_overwritten(self, i: int, propagate_down: Sequence[bool]) -> None:
+    def check_overwritten(self, i: int, propagate_down: Sequence[bool]) -> None:
+        """Raise GraphError if the layer's backward reads data that a layer behind it has overwritten."""
         layer = self.layers[i]
         reads = {
             *(layer.reads if any(propagate_down) else ()),

@@ -16,6 +16,7 @@ import numpy as np
 from google.protobuf import text_format
 
 import caffepy.layers  # noqa: F401  (registers the types)
+from caffepy import device
 from caffepy.blob import Blob, Floats, Shape, SyncedArray
 from caffepy.layer import TYPES, Layer
 from caffepy.proto.caffe_pb2 import TEST, LayerParameter
@@ -54,16 +55,20 @@ class Case:
 
     def forward(self) -> list[Floats]:
         """The tops' data after a forward pass; the workspace held garbage before it."""
-        self.layer.workspace[...] = np.nan
-        self.layer.forward([b.arrays() for b in self.bottom], [t.arrays() for t in self.top])
+        device.current().fill(self.layer.workspace, np.nan)
+        self.layer.prepare()
+        top = [t.arrays(("update" if t in self.bottom else "overwrite", "read")) for t in self.top]
+        self.layer.forward([b.arrays() for b in self.bottom], top)
+        self.layer.verify()
         return [t.data for t in self.top]
 
     def backward(self, propagate_down: Sequence[bool] | None = None) -> list[Floats]:
         """The bottoms' diffs after a backward pass; by default to every differentiable bottom."""
         if propagate_down is None:
             propagate_down = [self.layer.differentiable(i) for i in range(len(self.bottom))]
-        self.layer.workspace[...] = np.nan
-        self.layer.backward([t.arrays() for t in self.top], propagate_down, [b.arrays() for b in self.bottom])
+        device.current().fill(self.layer.workspace, np.nan)
+        top, bottom = [t.arrays() for t in self.top], [b.arrays(("read", "update")) for b in self.bottom]
+        self.layer.backward(top, propagate_down, bottom)
         return [b.diff for b in self.bottom]
 
     def blob(self, where: Where) -> Blob:

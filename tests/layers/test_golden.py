@@ -1,4 +1,6 @@
-"""Every golden net against real Caffe: names in order, tops, bottom diffs, weight diffs, running sums."""
+"""Every golden net against real Caffe, on every device: names in order, tops, bottom and weight diffs, running sums."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import caffepy
 from caffepy.layer import TYPES
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter, Phase
+from tests.gpu_mode import MODES, running
 from tests.layers import golden
 from tests.layers.golden import Golden
 
@@ -16,6 +19,13 @@ def case(request) -> Golden:
     return request.param
 
 
+@pytest.fixture(params=MODES)
+def mode(request) -> Iterator[None]:
+    with running(request.param):
+        yield
+
+
+@pytest.mark.usefixtures("mode")
 @pytest.mark.filterwarnings("ignore::caffepy.NotComputedWarning")  # the noforce cases are about what stays
 def test_case_agrees_with_caffe(case):
     net = caffepy.Net(prototxt.parse(case.prototxt, NetParameter), Phase.Value(case.phase))

@@ -194,7 +194,7 @@ def test_names_are_checked() -> None:
     with pytest.raises(ArgumentError, match="layer 'fc' does not write blob 'conv1'"):
         net.gradient({"fc": 1}, ("conv1", "fc"))
     with pytest.raises(
-        ArgumentError, match=r"out\['data'\] must be a float32 array of shape \(2, 3, 8, 8\), got float64"
+        ArgumentError, match=r"out\['data'\] must be a float32 array of shape \(2, 3, 8, 8\) on cpu, got float64"
     ):
         net.gradient({"fc": 1}, "data", out={"data": np.zeros((2, 3, 8, 8))})
 

@@ -1,0 +1,61 @@
+"""Passes on a GPU: run once, then captured, then replayed."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from caffepy import device
+from caffepy.blob import Trace
+
+MOST = 16
+"""Captured passes that a net keeps; the one not used for longest goes first."""
+
+
+@dataclass
+class _Pass:
+    trace: Trace
+    gpu: device.Gpu
+    graph: device.Graph | None = None
+
+
+class Replay:
+    """The captured passes of a net, by what identifies them, on a stream of its own."""
+
+    def __init__(self) -> None:
+        self._passes: OrderedDict[Hashable, _Pass] = OrderedDict()
+        self._stream: tuple[device.Gpu, object] | None = None
+
+    def clear(self) -> None:
+        """Forget every pass: shapes, memory or layers have changed."""
+        self._passes.clear()
+
+    def run(self, key: Hashable, body: Callable[[], None]) -> None:
+        """Do what `body` does: by calling it on the CPU and the first time, by its captured graph afterwards.
+
+        `body` launches operations on arrays of storages and nothing else that matters; whatever it allocates is there
+        after the first call, so that the second can be captured.
+        """
+        running = device.current()
+        if isinstance(running, device.Cpu):
+            body()
+            return
+        if self._stream is None or self._stream[0] is not running:
+            self._stream = running, running.stream()
+        with running.ordered(self._stream[1]):
+            self._run(running, key, body)
+
+    def _run(self, running: device.Gpu, key: Hashable, body: Callable[[], None]) -> None:
+        known = self._passes.get(key)
+        if known is None or known.gpu is not running or not known.trace.stands():
+            trace = Trace()
+            with trace:
+                body()
+            self._passes[key] = _Pass(trace, running)
+            if len(self._passes) > MOST:
+                self._passes.popitem(last=False)
+            return
+        self._passes.move_to_end(key)
+        known.trace.ready(running)
+        if known.graph is None:
+            known.graph = running.capture(body)
+        known.graph.launch()

@@ -1,0 +1,84 @@
+// Value by value, without constants.     NumPy: caffepy/layers/{elementwise,split,sigmoid,tanh,dropout,eltwise}.py
+//
+// Layout     equally large arrays of `count` elements; what is written may be what is read.
+// Launch     1-D, any grid (grid-stride); floats four at a time where the arrays are aligned. Deterministic.
+// Source     BVLC Caffe's layers of the same names.
+#include "fours.cuh"
+
+// top = bottom
+extern "C" __global__ void copy_forward(int count, const float* bottom_data, float* top_data) {
+  map(count, bottom_data, top_data, [](float x) { return x; });
+}
+
+// bottom_diff = top_diff
+extern "C" __global__ void copy_backward(int count, const float* top_diff, float* bottom_diff) {
+  map(count, top_diff, bottom_diff, [](float dy) { return dy; });
+}
+
+// bottom_diff = first_diff + second_diff
+extern "C" __global__ void split_backward(
+    int count, const float* first_diff, const float* second_diff, float* bottom_diff) {
+  map(count, first_diff, second_diff, bottom_diff, [](float a, float b) { return a + b; });
+}
+
+// top = tanh(bottom / 2) / 2 + 1/2: the logistic function, without overflow
+extern "C" __global__ void sigmoid_forward(int count, const float* bottom_data, float* top_data) {
+  map(count, bottom_data, top_data, [](float x) { return 0.5f * tanhf(0.5f * x) + 0.5f; });
+}
+
+// bottom_diff = top_diff * top * (1 - top)
+extern "C" __global__ void sigmoid_backward(
+    int count, const float* top_data, const float* top_diff, float* bottom_diff) {
+  map(count, top_data, top_diff, bottom_diff, [](float y, float dy) { return dy * ((1 - y) * y); });
+}
+
+// top = tanh(bottom)
+extern "C" __global__ void tanh_forward(int count, const float* bottom_data, float* top_data) {
+  map(count, bottom_data, top_data, [](float x) { return tanhf(x); });
+}
+
+// bottom_diff = top_diff * (1 - top^2)
+extern "C" __global__ void tanh_backward(
+    int count, const float* top_data, const float* top_diff, float* bottom_diff) {
+  map(count, top_data, top_diff, bottom_diff, [](float y, float dy) { return dy * (1 - y * y); });
+}
+
+// bottom_diff = top_diff * mask
+extern "C" __global__ void dropout_backward(int count, const float* top_diff, const float* mask, float* bottom_diff) {
+  map(count, top_diff, mask, bottom_diff, [](float dy, float factor) { return dy * factor; });
+}
+
+// top = first * second
+extern "C" __global__ void eltwise_prod_forward(
+    int count, const float* first_data, const float* second_data, float* top_data) {
+  map(count, first_data, second_data, top_data, [](float a, float b) { return a * b; });
+}
+
+// The greater; NaN if one of them is.
+__device__ __forceinline__ float maximum(float a, float b) { return a > b || a != a ? a : b; }
+
+// top = first, mask = 0 if first > second, else top = second, mask = 1: so with a tie
+extern "C" __global__ void eltwise_max_forward(
+    int count, const float* first_data, const float* second_data, int* mask, float* top_data) {
+  FOR_EACH(i, count) {
+    const float a = first_data[i], b = second_data[i];
+    mask[i] = !(a > b);
+    top_data[i] = maximum(a, b);
+  }
+}
+
+// top = bottom, mask = index where bottom > top
+extern "C" __global__ void eltwise_max_further_forward(
+    int count, const float* bottom_data, int index, int* mask, float* top_data) {
+  FOR_EACH(i, count) {
+    const float x = bottom_data[i], y = top_data[i];
+    if (x > y) mask[i] = index;
+    top_data[i] = maximum(x, y);
+  }
+}
+
+// bottom_diff = top_diff if mask == index else 0
+extern "C" __global__ void eltwise_max_backward(
+    int count, const float* top_diff, const int* mask, int index, float* bottom_diff) {
+  FOR_EACH(i, count) bottom_diff[i] = top_diff[i] * float(mask[i] == index);
+}

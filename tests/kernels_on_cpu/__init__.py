@@ -1,0 +1,1 @@
+"""CUDA bodies on the emulated device against NumPy bodies."""
