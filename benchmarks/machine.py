@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+import caffepy
+
 
 def facts() -> dict[str, Any]:
     """For the head of a result."""
@@ -17,7 +19,8 @@ def facts() -> dict[str, Any]:
         "system": platform.system(),
         "python": platform.python_version(),
         "blas": f"{blas['name']} {blas['version']}",
-        **{name: _version(name) for name in ("caffepy", "numpy", "torch")},
+        "caffepy": caffepy.__version__,
+        **{name: _version(name) for name in ("numpy", "torch")},
     }
 
 
