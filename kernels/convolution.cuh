@@ -4,7 +4,6 @@
 //            y * width + x, and so are top positions (image, output, y, x). Channels and outputs as arguments are those
 //            of one group.
 // Constants  kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w
-//            group
 //            pointwise                     a 1x1 window, stride 1, no pad: a position sees its own pixel, no other
 //            unfolded                      the bottom is in the workspace
 //            left_vector, right_vector, store_vector   floats read or written at once: 4, or 1 where rows are no

@@ -1,4 +1,11 @@
 // Convolution, backward to the weights.     NumPy: caffepy/layers/convolution.py
+//
+// A product of few results and many terms: nearly always split.
+//
+// Layout, constants   convolution.cuh
+// Launch     caffepy/layers/convolution_plan.py: a block per tile and part of the terms, then the parts' sum.
+// Deterministic: a sum is made in the order of images and positions, or of parts made so.
+// Source     BVLC Caffe, base_conv_layer.cpp.
 #include "convolution.cuh"
 #include "depthwise.cuh"
 #include "unfold.cuh"
@@ -13,8 +20,9 @@ extern "C" __global__ void __launch_bounds__(threads, resident) convolution_back
     int slabs, int parts, int parts_step) {
   const int positions = top_height * top_width, columns = channels * taps, terms = num * positions;
   const Tile tile(blockIdx.x, outputs, columns);
-  const Planes bottom = {
-      bottom_first + tile.product * channels * bottom_channel, bottom_image, bottom_channel, height, width};
+  const Images images = {num,     channels,   height,    width,     bottom_first, bottom_image, bottom_channel,
+                         outputs, top_height, top_width, top_first, top_image,    top_channel};
+  const Planes bottom = images.bottom(tile.product);
 
   const Matrix<&Term::left> tops = {top_diff, top_first + tile.product * outputs * top_channel, top_channel, outputs};
   const auto pixels = seen(unfolded ? workspace : bottom_data, bottom, columns, [=](int n) -> Line {
@@ -23,9 +31,10 @@ extern "C" __global__ void __launch_bounds__(threads, resident) convolution_back
   });
   const auto term = [=](int k) -> Term {
     const unsigned image = unsigned(k) / unsigned(positions), position = unsigned(k) % unsigned(positions);
-    const int y = position / unsigned(top_width) * stride_h - pad_h, x = position % unsigned(top_width) * stride_w - pad_w;
-    return {
-        int(image * top_image + position), int(image) * bottom.image_step + y * bottom.width + x, k < terms ? y : NOWHERE, x};
+    const int y = position / unsigned(top_width) * stride_h - pad_h;
+    const int x = position % unsigned(top_width) * stride_w - pad_w;
+    const int pixel = image * bottom.image_step + y * bottom.width + x;
+    return {int(image * top_image + position), pixel, k < terms ? y : NOWHERE, x};
   };
   Sums sums;
   const int block = multiply<true>(

@@ -1,4 +1,11 @@
 // Convolution, forward.     NumPy: caffepy/layers/convolution.py
+//
+// A product whose right operand is never made: a pixel is looked for where position and tap say, and the padding is 0.
+//
+// Layout, constants   convolution.cuh
+// Launch     caffepy/layers/convolution_plan.py: a block per tile and part of the terms, then the parts' sum.
+// Deterministic: a sum is made in the order of channels and taps, or of parts made so.
+// Source     BVLC Caffe, base_conv_layer.cpp; products of this kind: NVIDIA's CUTLASS, "implicit GEMM".
 #include "convolution.cuh"
 #include "depthwise.cuh"
 #include "unfold.cuh"
@@ -13,8 +20,9 @@ extern "C" __global__ void __launch_bounds__(threads, resident) convolution_forw
     int top_channel, int slabs, int parts, int parts_step) {
   const int positions = top_height * top_width, columns = num * positions, terms = channels * taps;
   const Tile tile(blockIdx.x, outputs, columns);
-  const Planes bottom = {
-      bottom_first + tile.product * channels * bottom_channel, bottom_image, bottom_channel, height, width};
+  const Images images = {num,     channels,   height,    width,     bottom_first, bottom_image, bottom_channel,
+                         outputs, top_height, top_width, top_first, top_image,    top_channel};
+  const Planes bottom = images.bottom(tile.product);
 
   const Matrix<&Term::left> weights = {weight_data, tile.product * outputs * terms, terms, outputs};
   const auto pixels = seen(unfolded ? workspace : bottom_data, bottom, columns, [=](int n) -> Line {
@@ -24,8 +32,8 @@ extern "C" __global__ void __launch_bounds__(threads, resident) convolution_forw
     return {image + y * bottom.width + x, y, x};
   });
   const auto term = [=](int k) -> Term {
-    const int tap = k % taps, y = tap / kernel_w * dilation_h, x = tap % kernel_w * dilation_w;
-    return {k, k / taps * bottom.channel_step + y * bottom.width + x, k < terms ? y : NOWHERE, x};
+    const int tap = unsigned(k) % taps, y = tap / kernel_w * dilation_h, x = tap % kernel_w * dilation_w;
+    return {k, int(unsigned(k) / taps) * bottom.channel_step + y * bottom.width + x, k < terms ? y : NOWHERE, x};
   };
   Sums sums;
   const int block = multiply<!pointwise>(

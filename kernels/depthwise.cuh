@@ -77,15 +77,17 @@ extern "C" __global__ void __launch_bounds__(256) depthwise_backward_weights(
     const float diff = top_diff[(int(image) * outputs + output) * int(positions) + int(position)];
 #pragma unroll
     for (int t = 0; t < taps_together; ++t) {
-      const int at_y = y + (first_tap + t) / kernel_w * dilation_h, at_x = x + (first_tap + t) % kernel_w * dilation_w;
+      const int at_y = y + (first_tap + t) / kernel_w * dilation_h;
+      const int at_x = x + (first_tap + t) % kernel_w * dilation_w;
       if (unsigned(at_y) < unsigned(height) && unsigned(at_x) < unsigned(width))
         sums[t] = fmaf(diff, pixels[at_y * width + at_x], sums[t]);
     }
   }
   const bool whole = gridDim.y == 1;
-  float* const to = (whole ? weight_diff : workspace + parts + int(blockIdx.y) * parts_step) + output * taps + first_tap;
+  float* const to = whole ? weight_diff : workspace + parts + int(blockIdx.y) * parts_step;
   for (int t = 0; t < taps_together; ++t) {
     const float sum = block_sum(sums[t]);
-    if (threadIdx.x == 0 && first_tap + t < taps) to[t] = whole ? to[t] + sum : sum;
+    float* const at = to + output * taps + first_tap + t;
+    if (threadIdx.x == 0 && first_tap + t < taps) *at = whole ? *at + sum : sum;
   }
 }

@@ -170,7 +170,7 @@ struct Share {
 
 // The sums over a share of the terms; terms(k) is term k, beyond the last one too.
 //
-// Returns blockIdx.x, by way of shared memory: what is worked out from it anew need not be kept in registers meanwhile.
+// Returns blockIdx.x, by way of shared memory: what is worked out from it once more takes no registers meanwhile.
 // tabled     the terms of two slabs are kept in shared memory, made ahead by the block's first threads: one thread
 //            works out what otherwise all of them would
 template <bool tabled, class Terms, class Left, class Right>
@@ -182,11 +182,12 @@ __device__ __forceinline__ int multiply(
   __shared__ Term table[2][tabled ? tile_k : 1];
   __shared__ int block;
 
+  const auto term_of = [&](int slab, int k) { return terms(share.first + slab * tile_k + k); };
   const auto note = [&](int slab) {
-    if (tabled && threadIdx.x < tile_k) table[slab % 2][threadIdx.x] = terms(share.first + slab * tile_k + int(threadIdx.x));
+    if (tabled && threadIdx.x < tile_k) table[slab % 2][threadIdx.x] = term_of(slab, threadIdx.x);
   };
   const auto fetch = [&](int slab) {
-    const auto term = [&](int k) { return tabled ? table[slab % 2][k] : terms(share.first + slab * tile_k + k); };
+    const auto term = [&](int k) { return tabled ? table[slab % 2][k] : term_of(slab, k); };
     left.fetch(term);
     right.fetch(term);
   };

@@ -1,8 +1,8 @@
 // InnerProduct, backward to the weights.     NumPy: caffepy/layers/inner_product.py
 //
 // Layout     bottom (num, inputs), top (num, outputs), weights (outputs, inputs) or transposed: (rows, columns).
-// Launch, constants   inner_product.cuh; with few vectors, a block has `block_rows` rows of the weights and STREAM times
-//            right_vector of their columns
+// Launch, constants   inner_product.cuh; with few vectors, a block has `block_rows` rows of the weights, and of their
+//            columns STREAM times right_vector
 // Deterministic.
 // Source     BVLC Caffe, inner_product_layer.cpp.
 #include "inner_product.cuh"

@@ -13,7 +13,7 @@ The workspace holds, one after the other, what is unfolded and the parts of spli
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from caffepy.blob import Shape
@@ -141,7 +141,7 @@ def _phases(call: Call, images: Images) -> Way:
     costs = _costs(call, left, right)
     product = Product(images.channels, pixels, images.outputs * taps, call.group * phases, *costs)
     store = images.bottom_vector if phases == 1 else 1
-    largest = gemm_plan.LONG if call.pointwise and left == 1 else gemm_plan.LARGE_FLAT
+    largest = gemm_plan.LONG if call.pointwise and left == 1 else gemm_plan.FLAT
     tiles = largest, gemm_plan.MIDDLE, gemm_plan.NARROW, gemm_plan.SMALL, gemm_plan.THIN
     return Way(product, tiles, (left, right, store), {"by_phase": True})
 
@@ -205,7 +205,7 @@ def _constants(
     call: Call, tile: Tile = gemm_plan.SMALL, vectors: tuple[int, int, int] = (1, 1, 1)
 ) -> dict[str, int | bool]:
     """Of kernels/convolution.cuh."""
-    constants: dict[str, int | bool] = asdict(tile)
+    constants: dict[str, int | bool] = {**tile.constants}
     for name, default in (("kernel", 1), ("stride", 1), ("pad", 0), ("dilation", 1)):
         constants[f"{name}_h"], constants[f"{name}_w"] = call.pair(name, default)
     left, right, store = vectors

@@ -7,7 +7,7 @@ parts in their order, so that the same product gives the same bits every time.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from caffepy import device
@@ -21,13 +21,14 @@ MOST_PARTS = 64
 
 @dataclass(frozen=True)
 class Multiprocessors:
-    """What a GPU has: how many, and the shared memory of each."""
+    """What a GPU has: how many, the shared memory of each, and ten times its compute capability."""
 
     number: int
     shared_bytes: int
+    capability: int
 
 
-H200 = Multiprocessors(132, 227 << 10)
+H200 = Multiprocessors(132, 227 << 10, 90)
 """For plans that are made without a GPU."""
 
 
@@ -42,6 +43,8 @@ class Tile:
     thread_n: int
     resident: int
     """Blocks that find registers on one multiprocessor."""
+    oldest: int = 75
+    """The compute capability from which on they do: for older ones the compiler spills some."""
 
     @property
     def threads(self) -> int:
@@ -53,15 +56,20 @@ class Tile:
         """Of a block: two slabs of either operand, two tables of terms, and the 1 KiB that CUDA takes."""
         return 8 * self.tile_k * (self.tile_m + 4 + self.tile_n + 4 + 4) + 4 + 1024
 
-    def blocks(self, multiprocessors: Multiprocessors) -> int:
-        """Blocks that find registers and shared memory on one multiprocessor."""
-        return min(self.resident, multiprocessors.shared_bytes // self.shared_bytes)
+    def on(self, multiprocessors: Multiprocessors) -> "Tile":
+        """The tile with as many blocks resident as find shared memory, too."""
+        return replace(self, resident=min(self.resident, multiprocessors.shared_bytes // self.shared_bytes))
+
+    @property
+    def constants(self) -> dict[str, int]:
+        """What kernels/gemm.cuh is compiled for."""
+        return {name: value for name, value in asdict(self).items() if name != "oldest"}
 
 
-LARGE = Tile(128, 128, 16, 8, 8, resident=2)
-LARGE_FLAT = Tile(128, 128, 8, 8, 8, resident=2)
+LARGE = Tile(128, 128, 16, 8, 8, resident=2, oldest=90)
+FLAT = Tile(128, 128, 8, 8, 8, resident=2)
 LONG = Tile(128, 64, 16, 8, 4, resident=2)
-"""For operands that need more registers to be found in memory than LARGE leaves; so is LARGE_FLAT."""
+"""For operands that need more registers to be found in memory than the larger tiles leave."""
 MIDDLE = Tile(64, 64, 16, 8, 4, resident=4)
 NARROW = Tile(64, 32, 16, 8, 4, resident=8)
 SMALL = Tile(32, 32, 16, 4, 4, resident=10)
@@ -107,7 +115,8 @@ class Choice:
 @functools.lru_cache(maxsize=4096)
 def choose(product: Product, tiles: tuple[Tile, ...], multiprocessors: Multiprocessors, split: bool = True) -> Choice:
     """The tile and the number of parts that `cycles` finds fastest; the first tile and the fewer parts in a draw."""
-    possible = [Choice(tile, *shares) for tile in tiles for shares in _splits(product, tile, split)]
+    usable = [tile.on(multiprocessors) for tile in tiles if tile.oldest <= multiprocessors.capability]
+    possible = [Choice(tile, *shares) for tile in usable for shares in _splits(product, tile, split)]
     return min(possible, key=lambda choice: cycles(product, choice, multiprocessors))
 
 
@@ -138,9 +147,8 @@ def cycles(product: Product, choice: Choice, multiprocessors: Multiprocessors) -
         scheduler = resident * warps / 4
         return 2000 + choice.slabs * max(500.0, resident * issued * (scheduler + 0.4) / scheduler)
 
-    resident = tile.blocks(multiprocessors)
-    waves, rest = divmod(blocks, multiprocessors.number * resident)
-    total = waves * wave(resident) + (wave(-(-rest // multiprocessors.number)) if rest else 0)
+    waves, rest = divmod(blocks, multiprocessors.number * tile.resident)
+    total = waves * wave(tile.resident) + (wave(-(-rest // multiprocessors.number)) if rest else 0)
     if choice.parts > 1:
         total += 3000 + 8 * product.results * choice.parts / (12 * multiprocessors.number)
     return total
@@ -166,12 +174,13 @@ def multiprocessors() -> Multiprocessors:
     running = device.current()
     if isinstance(running, device.Cpu):
         return H200
-    return Multiprocessors(running.multiprocessors, running.max_shared_bytes)
+    return Multiprocessors(running.multiprocessors, running.max_shared_bytes, running.compute_capability)
 
 
 def tiles(*vectors: int) -> tuple[Tile, ...]:
     """The usual ones, for operands of which so many elements are fetched at once."""
-    return LARGE if set(vectors) == {4} else LONG, MIDDLE, NARROW, SMALL
+    large = (LARGE, FLAT) if set(vectors) == {4} else (LONG,)
+    return *large, MIDDLE, NARROW, SMALL
 
 
 def cost(vector: int) -> float:

@@ -1,7 +1,7 @@
 """InnerProduct's launches: with few vectors the weights are streamed once, with more it is a product by tiles."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from caffepy.kernels import Launch
@@ -16,7 +16,7 @@ STREAM = 128
 STREAM_TILE = gemm_plan.MIDDLE
 BLOCKS = 4
 """Streaming blocks for each multiprocessor: 512 threads with some 16-byte loads each keep its share of memory busy."""
-SUMS = 64
+SUMS = 32
 """Sums of a thread at most, as registers allow."""
 ADDED_ROWS = 16
 """Rows of weight diffs that a block adds to: what it keeps of the vectors is used so often."""
@@ -159,4 +159,4 @@ def _constants(tile: gemm_plan.Tile, few: int, rows: int, vectors: tuple[int, in
     """Of kernels/inner_product.cuh."""
     left, right, store = vectors
     own = {"few": few, "block_rows": rows, "left_vector": left, "right_vector": right, "store_vector": store}
-    return asdict(tile) | own
+    return tile.constants | own

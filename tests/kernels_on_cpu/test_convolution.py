@@ -90,7 +90,7 @@ def test_both_bodies_agree(gpu, name, multiprocessors, monkeypatch):
 def test_the_cases_take_every_road(monkeypatch):
     taken = set()
     for multiprocessors in (1, 132):
-        room = gemm_plan.Multiprocessors(multiprocessors, 227 << 10)
+        room = gemm_plan.Multiprocessors(multiprocessors, 227 << 10, 90)
         monkeypatch.setattr(gemm_plan, "multiprocessors", lambda room=room: room)
         for case in CASES.values():
             a = Arrays(*case)
