@@ -3,6 +3,7 @@
 import math
 import sys
 import threading
+import weakref
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Literal
@@ -22,7 +23,18 @@ Access = Literal["read", "update", "overwrite"]
 """What a pass does to an array."""
 
 _local = threading.local()
-_OWN_REFERENCES = 2  # the attribute, and getrefcount's argument
+
+
+class _Alone:
+    __slots__ = ("array",)
+
+    def __init__(self) -> None:
+        self.array = np.empty(0)
+
+
+_alone = _Alone()
+_OWN_REFERENCES = sys.getrefcount(_alone.array)
+"""Of an array that nothing but an attribute refers to."""
 
 
 class SyncedArray:
@@ -32,27 +44,34 @@ class SyncedArray:
     growing starts from zeros again, as in Caffe.
     """
 
-    __slots__ = ("_capacity", "_gpu", "_gpu_array", "_host", "_newer", "dtype", "generation")
+    __slots__ = ("_capacity", "_gpu", "_gpu_array", "_host", "_newer", "_watchers", "dtype", "generation", "places")
 
     def __init__(self, dtype: DTypeLike = np.float32):
         self.dtype = dtype
         self.generation = 0
-        """How often the memory has been new."""
+        """How often the memory has started from zeros."""
+        self.places = 0
+        """How often the GPU's copy has lost its place."""
         self._capacity = 0
         self._host: NDArray[Any] | None = None
         self._gpu: device.Gpu | None = None
         self._gpu_array: Any = None
         self._newer: Literal["host", "gpu", "neither"] = "neither"
+        self._watchers: weakref.WeakSet[Trace] | None = None
 
     @property
     def on_host(self) -> bool:
         """Whether the host has a copy."""
         return self._host is not None
 
-    def host(self, count: int) -> NDArray[Any]:
-        """The first `count` elements on the host; whoever asks may write, so this copy is the newer from now on."""
+    def host(self, count: int, access: Access = "update") -> NDArray[Any]:
+        """The first `count` elements on the host; unless they are only read, this copy is the newer from now on."""
+        if access == "overwrite" and self._newer == "gpu":
+            self._newer = "neither"
         array = self.read_host(count)
-        self._newer = "host"
+        if access != "read" and self._newer != "host":
+            self._newer = "host"
+            self._tell()
         return array
 
     def read_host(self, count: int) -> NDArray[Any]:
@@ -64,6 +83,7 @@ class SyncedArray:
             assert self._gpu is not None
             self._gpu.download(self._gpu_array, self._host)
             self._newer = "neither"
+            self._tell()
         return self._host[:count]
 
     def array(self, count: int, access: Access = "read") -> Any:
@@ -98,6 +118,17 @@ class SyncedArray:
         """Take the host's copy for the newer if a view of it is alive: scripts keep one and write to it."""
         if self._newer == "neither" and self._host is not None and sys.getrefcount(self._host) > _OWN_REFERENCES:
             self._newer = "host"
+            self._tell()
+
+    def watch(self, trace: "Trace") -> None:
+        """Add this storage to `trace.touched` whenever a replay of the pass would not find it as it was left."""
+        if self._watchers is None:
+            self._watchers = weakref.WeakSet()
+        self._watchers.add(trace)
+
+    def _tell(self) -> None:
+        for trace in self._watchers or ():
+            trace.touched.add(self)
 
     def _reserve(self, count: int) -> None:
         if count > self._capacity or self.generation == 0:
@@ -105,6 +136,8 @@ class SyncedArray:
             self._host = self._gpu_array = self._gpu = None
             self._newer = "neither"
             self.generation += 1
+            self.places += 1
+            self._tell()
 
     def _move_to(self, gpu: device.Gpu, *, upload: bool) -> None:
         if self._gpu is not gpu:
@@ -113,6 +146,8 @@ class SyncedArray:
             if self._host is not None:
                 self._newer = "host"
             self._gpu, self._gpu_array = gpu, gpu.zeros(self._capacity, self.dtype)
+            self.places += 1
+            self._tell()
         if self._newer == "host" and upload:
             assert self._host is not None
             gpu.upload(self._host, self._gpu_array)
@@ -124,7 +159,9 @@ class Trace:
 
     def __init__(self) -> None:
         self.used: dict[SyncedArray, tuple[int, Access]] = {}
-        self._generations: list[int] = []
+        self.touched: set[SyncedArray] = set()
+        """Those used that are no longer as the pass left them."""
+        self._places: dict[SyncedArray, int] = {}
 
     def __enter__(self) -> None:
         _local.trace = self
@@ -133,7 +170,9 @@ class Trace:
         self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
     ) -> None:
         _local.trace = None
-        self._generations = [storage.generation for storage in self.used]
+        for storage in self.used:
+            self._places[storage] = storage.places
+            storage.watch(self)
 
     def note(self, storage: SyncedArray, count: int, access: Access) -> None:
         """One use; the first says whether old values are needed, any whether new ones are written."""
@@ -142,13 +181,14 @@ class Trace:
         self.used[storage] = max(most, count), merged
 
     def stands(self) -> bool:
-        """Whether every storage's memory is still where it was."""
-        return self._generations == [storage.generation for storage in self.used]
+        """Whether every storage's memory on the GPU is still where it was."""
+        return all(self._places[storage] == storage.places for storage in tuple(self.touched))
 
     def ready(self, gpu: device.Gpu) -> None:
         """Bring up to date what the pass reads, mark what it writes, as the pass itself would."""
-        for storage, (count, access) in self.used.items():
-            storage.ready(gpu, count, access)
+        touched, self.touched = self.touched, set()
+        for storage in touched:
+            storage.ready(gpu, *self.used[storage])
 
 
 class Arrays:
@@ -170,6 +210,22 @@ class Arrays:
     def diff(self) -> Any:
         """The diffs, allocated on first use."""
         return self._diff.array(math.prod(self.shape), self._access[1]).reshape(self.shape)
+
+
+class HostArrays(Arrays):
+    """The same on the host, whichever device is running."""
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> Any:
+        """The values."""
+        return self._data.host(math.prod(self.shape), self._access[0]).reshape(self.shape)
+
+    @property
+    def diff(self) -> Any:
+        """The diffs, allocated on first use."""
+        return self._diff.host(math.prod(self.shape), self._access[1]).reshape(self.shape)
 
 
 class Blob:
@@ -246,10 +302,16 @@ class Blob:
         return storage.array(self.count, "update").reshape(self._shape)
 
     def arrays(
-        self, access: tuple[Access, Access] = ("read", "read"), diff_storage: SyncedArray | None = None
+        self,
+        access: tuple[Access, Access] = ("read", "read"),
+        diff_storage: SyncedArray | None = None,
+        *,
+        host: bool = False,
     ) -> Arrays:
         """What a layer gets in a pass; `diff_storage` takes the place of the blob's own diffs."""
-        return Arrays(self._shape, self.data_storage, diff_storage or self.diff_storage, access)
+        return (HostArrays if host else Arrays)(
+            self._shape, self.data_storage, diff_storage or self.diff_storage, access
+        )
 
     num = property(lambda self: self._legacy(0), doc="Extent of axis 0, or 1.")
     channels = property(lambda self: self._legacy(1), doc="Extent of axis 1, or 1.")

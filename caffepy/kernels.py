@@ -16,7 +16,11 @@ name in kernels/relu.cu is launched with the same arguments:
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Generic, ParamSpec
 
@@ -57,6 +61,11 @@ class Launch:
 
 
 Plan = Callable[..., Sequence[Launch]]
+Source = tuple[str, tuple[tuple[str, Constant], ...]]
+"""A kernel file, and the constants it is compiled with."""
+Observer = Callable[["Kernel[Any]", Sequence[Any], Mapping[str, Any]], bool]
+
+_local = threading.local()
 
 
 class Kernel(Generic[P]):
@@ -97,6 +106,8 @@ class Kernel(Generic[P]):
         on_host = [isinstance(value, np.ndarray) for _, _, value in arrays]
         for name, dtype, value in arrays:
             self._check(name, dtype, value)
+        if (observer := getattr(_local, "observer", None)) is not None and not observer(self, args, constants):
+            return
         if all(on_host):
             with np.errstate(all="ignore"):  # Caffe and CUDA say nothing of infinities either
                 self.twin(*args, **constants)
@@ -119,6 +130,23 @@ class Kernel(Generic[P]):
         blocks = count if self.rows else -(-count // (self.threads * self.each))
         return [Launch(self.name, (blocks,), (self.threads,), (count, *self.arguments))] if count else []
 
+    def sources(self, *args: P.args, **constants: P.kwargs) -> set["Source"]:
+        """The kernel files, with their constants, that have to be compiled for these arguments."""
+        own = tuple(flat(constants))
+        return {(self.file, _declared(own, launch.constants)) for launch in self.launches(*args, **constants)}
+
+    def work(self, *args: P.args, **constants: P.kwargs) -> tuple[int, int]:
+        """Floating-point operations of a product, and bytes read and written, each array's element once.
+
+        A plan that knows better says so by its own `work`; operations that are no products count none.
+        """
+        if (planned := getattr(self.plan, "work", None)) is not None:
+            steps = planned(*args, **constants)
+            return sum(step.flops for step in steps), sum(step.bytes for step in steps)
+        named = zip(self.arguments, self._dtypes, args, strict=True)
+        arrays: list[Any] = [value for name, dtype, value in named if dtype is not None and name != "workspace"]
+        return 0, sum(4 * array.size for array in arrays if array is not None)
+
     def _check(self, name: str, dtype: np.dtype[Any], value: Any) -> None:
         if not isinstance(value, np.ndarray) and not device.current().is_array(value):
             raise KernelError(
@@ -134,8 +162,9 @@ class Kernel(Generic[P]):
 
     def _launch(self, args: Sequence[Any], constants: Mapping[str, Any]) -> None:
         values = dict(zip(self.arguments, args, strict=True))
+        own = tuple(flat(constants))
         for launch in self.launches(*args, **constants):
-            declared = tuple(sorted([*flat(constants), *launch.constants.items()]))
+            declared = _declared(own, launch.constants)
             function = _module(device.current(), self.file, declared).function(launch.entry)  # type: ignore[arg-type]
             given = [values[a] if isinstance(a, str) else a for a in launch.arguments]
             function(launch.grid, launch.block, self._cast(launch, given), launch.shared_bytes)
@@ -190,6 +219,39 @@ def flat(constants: Mapping[str, Any]) -> Iterator[tuple[str, Constant]]:
             yield from flat({f"{name}_{i}": element for i, element in enumerate(value)})
         else:
             yield name, value
+
+
+def _declared(own: Iterable[tuple[str, Constant]], further: Mapping[str, Constant]) -> tuple[tuple[str, Constant], ...]:
+    return tuple(sorted([*own, *further.items()]))
+
+
+@contextmanager
+def observed(observer: Observer) -> Iterator[None]:
+    """Show `observer` every operation that this thread calls: the kernel, arguments, constants. It runs if told so."""
+    before = getattr(_local, "observer", None)
+    _local.observer = observer
+    try:
+        yield
+    finally:
+        _local.observer = before
+
+
+def compile_ahead(body: Callable[[], None]) -> None:
+    """Compile side by side what the operations that `body` calls need on the running GPU; they are not run."""
+    wanted: dict[Source, None] = {}
+
+    def note(kernel: Kernel[Any], args: Sequence[Any], constants: Mapping[str, Any]) -> bool:
+        on_gpu = any(value is not None and not isinstance(value, np.ndarray | int | float) for value in args)
+        if on_gpu:
+            wanted.update(dict.fromkeys(kernel.sources(*args, **constants)))
+        return False
+
+    with observed(note):
+        body()
+    running = device.current()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in pool.map(lambda source: _module(running, *source), wanted):  # type: ignore[arg-type]
+            pass
 
 
 @functools.cache

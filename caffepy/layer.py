@@ -88,6 +88,11 @@ class Layer:
     is_loss: ClassVar[bool] = False
     """The first top's loss_weight is 1 unless given, and missing tops are made."""
 
+    host: ClassVar[bool] = False
+    """In GPU mode, too, its passes get NumPy arrays: for work that is the host's by nature."""
+    dynamic: ClassVar[bool] = False
+    """The tops' shapes depend on the bottoms' data, see `resolve`."""
+
     shares: Literal["no", "data", "both"] = "no"
     """Which memory every top has in common with bottom 0, settled by `setup`: the layer then copies nothing."""
     reads: tuple[Literal["bottom", "top"], ...] = ("bottom", "top")
@@ -116,6 +121,13 @@ class Layer:
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         """The tops' shapes; every size, state and workspace is settled here, so that passes allocate nothing."""
+        raise NotImplementedError
+
+    def resolve(self, bottom: Sequence[Arrays]) -> Sequence[Shape]:
+        """The tops' shapes for these data, if the layer is `dynamic`; called before each of its forward passes.
+
+        The arrays are NumPy's on every device, for reading only. `reshape` gives the shapes before there are data.
+        """
         raise NotImplementedError
 
     def prepare(self) -> None:
@@ -155,7 +167,7 @@ class Layer:
     def params(self) -> list[Arrays]:
         """The weights as a pass sees them: their diffs are written, their data only by layers that say so."""
         access: tuple[Access, Access] = ("update" if self.updates_weights else "read", "update")
-        return [blob.arrays(access) for blob in self.blobs]
+        return [blob.arrays(access, host=self.host) for blob in self.blobs]
 
     def state(self, name: str, shape: Shape, dtype: DTypeLike = np.float32) -> State:
         """Memory of the layer's own, zero at first; asking again under the same name gives it a new shape."""

@@ -37,15 +37,19 @@ class Net(engine.Net):
         Net(network_file, phase, level=0, stages=None, weights=None)
         Net(network_file, weights, phase)
 
+    and beyond pycaffe, `device=`: a GPU's number or "cpu", which the net keeps to whatever the mode is.
+
     `network_file` is a prototxt, a .caffemodel that holds its own definition, or a NetParameter.
     """
 
-    def __init__(self, network_file: Path | NetParameter, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, network_file: Path | NetParameter, *args: Any, device: int | str | None = None, **kwargs: Any
+    ) -> None:
         phase, weights, level, stages = _constructor_arguments(args, kwargs)
-        super().__init__(network_file, phase, weights=weights, level=level, stages=stages)
+        super().__init__(network_file, phase, weights=weights, level=level, stages=stages, device=device)
         self._warned = False
         names = self.wiring.blobs
-        self._blobs = _Names("blob", ((name, self.blob_at(i)) for i, name in enumerate(names)))
+        self._blobs = _Names("blob", ((name, self.execution.blobs[i]) for i, name in enumerate(names)))
         self._params = _Names("layer with weights", ((layer.name, layer.blobs) for layer in self.layers if layer.blobs))
 
     # ---- what there is

@@ -46,7 +46,7 @@ def running(mode: str) -> Iterator[EmulatedCuda | None]:
     try:
         yield emulated
     finally:
-        device.use(None)
+        device.use()
 
 
 @pytest.fixture(params=SCHEDULES)

@@ -1,7 +1,12 @@
 """Where arrays live and operations run: one device at a time for the whole process, read at each pass."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from caffepy.device.cpu import Cpu
 from caffepy.device.interface import Function, Gpu, Graph, Module
+from caffepy.errors import DeviceError
 
 __all__ = [
     "Cpu",
@@ -11,6 +16,9 @@ __all__ = [
     "Graph",
     "Module",
     "current",
+    "gpu",
+    "named",
+    "pinned",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
@@ -20,14 +28,16 @@ __all__ = [
 Device = Cpu | Gpu
 
 _cpu = Cpu()
-_gpu: Gpu | None = None
+_gpus: dict[int, Gpu] = {}
 _index = 0
 _running: Device = _cpu
+_thread = threading.local()
 
 
 def current() -> Device:
-    """The device that passes run on now."""
-    return _running
+    """The device that passes of this thread run on now."""
+    pinned: Device | None = getattr(_thread, "pinned", None)
+    return pinned or _running
 
 
 def set_mode_cpu() -> None:
@@ -41,25 +51,56 @@ def set_mode_gpu() -> None:
 
     Raises DeviceError, with the reason, where it cannot be used; GPU mode never falls back to the CPU.
     """
-    global _gpu, _running
-    if _gpu is None:
-        from caffepy.device.cuda import Cuda
-
-        _gpu = Cuda(_index)
-    _running = _gpu
+    global _running
+    _running = gpu(_index)
 
 
 def set_device(index: int) -> None:
     """Choose the GPU by its number, from 0. In GPU mode, passes run there from now on."""
-    global _gpu, _index
-    if index != _index:
-        _index, _gpu = index, None
-        if _running is not _cpu:
-            set_mode_gpu()
+    global _index
+    in_gpu_mode = _running is not _cpu
+    if in_gpu_mode:
+        gpu(index)
+    _index = index
+    if in_gpu_mode:
+        set_mode_gpu()
 
 
-def use(gpu: Gpu | None) -> None:
-    """Let `gpu` be what GPU mode runs on, an emulated one in tests; None for a real one again."""
-    global _gpu
-    _gpu = gpu
+def gpu(index: int) -> Gpu:
+    """GPU `index`. Raises DeviceError, with the reason, where it cannot be used."""
+    if index not in _gpus:
+        from caffepy.device.cuda import Cuda
+
+        _gpus[index] = Cuda(index)
+    return _gpus[index]
+
+
+def named(name: int | str | None) -> Device | None:
+    """The device that a net is pinned to: a GPU by its number, "cpu", or None for whichever is running."""
+    if name is None:
+        return None
+    if name == "cpu":
+        return _cpu
+    if isinstance(name, int):
+        return gpu(name)
+    raise DeviceError(f'device {name!r}: give the number of a GPU, "cpu", or None for the one that the mode chooses')
+
+
+@contextmanager
+def pinned(to: Device | None) -> Iterator[None]:
+    """Let this thread run passes on `to` meanwhile, whatever the mode; None changes nothing."""
+    before = getattr(_thread, "pinned", None)
+    _thread.pinned = to or before
+    try:
+        yield
+    finally:
+        _thread.pinned = before
+
+
+def use(*gpus: Gpu) -> None:
+    """Let these be the GPUs 0, 1, ..., emulated ones in tests; none for the real ones again. Ends GPU mode."""
+    global _index
+    _gpus.clear()
+    _gpus.update(enumerate(gpus))
+    _index = 0
     set_mode_cpu()

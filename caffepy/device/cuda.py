@@ -53,8 +53,11 @@ class Cuda:
         self._cupy = cupy
         self.index = index
         self._device = cupy.cuda.Device(index)
+        self.title: str = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
         self.compute_capability = int(self._device.compute_capability)
         self.multiprocessors: int = self._device.attributes["MultiProcessorCount"]
+        lanes = 64 if self.compute_capability in (75, 80) else 128
+        self.peak_flops = 2e3 * lanes * self.multiprocessors * self._device.attributes["ClockRate"]  # kHz
         self.max_shared_bytes: int = self._device.attributes["MaxSharedMemoryPerBlockOptin"]
 
     def zeros(self, count: int, dtype: DTypeLike) -> Any:
@@ -135,13 +138,24 @@ class Cuda:
         with self._device:
             self._device.synchronize()
 
-    def stream(self) -> Any:
+    def elapsed(self, body: Callable[[], None]) -> float:
+        """Milliseconds between an event before and one after what `body` launches on the current stream."""
+        with self._device:
+            before, after = self._cupy.cuda.Event(), self._cupy.cuda.Event()
+            before.record()
+            body()
+            after.record()
+            after.synchronize()
+            milliseconds: float = self._cupy.cuda.get_elapsed_time(before, after)
+        return milliseconds
+
+    def stream(self) -> "_Stream":
         """A new stream that does not wait for the default stream."""
         with self._device:
-            return self._cupy.cuda.Stream(non_blocking=True)
+            return _Stream(self._cupy)
 
     @contextmanager
-    def ordered(self, stream: Any) -> Iterator[None]:
+    def ordered(self, stream: "_Stream") -> Iterator[None]:
         """Run on `stream` what the block launches: after what the caller's streams hold now, before what comes later.
 
         The caller's streams are CuPy's current one, and PyTorch's where PyTorch is in use.
@@ -149,12 +163,13 @@ class Cuda:
         with self._device:
             callers = [self._cupy.cuda.get_current_stream(), *self._torch_stream()]
             for caller in callers:
-                stream.wait_event(caller.record())
-            with stream:
+                caller.record(stream.reached)
+                stream.queue.wait_event(stream.reached)
+            with stream.queue:
                 yield
-            done = stream.record()
+            stream.queue.record(stream.done)
             for caller in callers:
-                caller.wait_event(done)
+                caller.wait_event(stream.done)
 
     def _torch_stream(self) -> list[Any]:
         torch = sys.modules.get("torch")
@@ -181,6 +196,14 @@ class Cuda:
                 f"an array of GPU {value.device.id} was given to a net on GPU {self.index}; move it there"
             )
         return value
+
+
+class _Stream:
+    """A queue, and the events that order it against its callers' queues: made once, recorded at every pass."""
+
+    def __init__(self, cupy: Any) -> None:
+        self.queue = cupy.cuda.Stream(non_blocking=True)
+        self.reached, self.done = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
 
 
 class _Module:

@@ -54,8 +54,12 @@ class Graph(Protocol):
 class Gpu(Memory, Protocol):
     """A device with memory of its own that runs kernels."""
 
+    title: str
+    """The model's name, "NVIDIA H200"."""
     compute_capability: int
     """Times ten: 90 for Hopper."""
+    peak_flops: float
+    """Floating-point operations a second that it can do in float32 at its highest clock."""
     multiprocessors: int
     max_shared_bytes: int
     """Of a block."""
@@ -80,6 +84,9 @@ class Gpu(Memory, Protocol):
 
     def ordered(self, stream: Any) -> AbstractContextManager[None]:
         """Run on `stream` what the block launches: after what the caller launched, before what the caller will."""
+
+    def elapsed(self, body: Callable[[], None]) -> float:
+        """Milliseconds between two events on the current stream, one before and one after what `body` launches."""
 
     def synchronize(self) -> None:
         """Return when everything launched is done."""

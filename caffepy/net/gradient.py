@@ -1,7 +1,9 @@
 """Net.gradient: the layers between, with diffs of their own."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,42 +11,51 @@ import numpy as np
 from caffepy import device, graph
 from caffepy.blob import Blob, Floats, SyncedArray, fit
 from caffepy.errors import ArgumentError, StateError
+from caffepy.layer import Layer
 from caffepy.layers.split import split_backward
 
 if TYPE_CHECKING:
+    from caffepy.net.execution import Execution
     from caffepy.net.net import Net
 
 VersionName = str | tuple[str, str]
 
 
+Versions = tuple[graph.Version, ...]
+
+
 class GradientPass:
-    """The diffs, plans and memory of inputs that a net's gradients need."""
+    """The diffs, schedules and memory of inputs that a net's gradients need."""
 
     def __init__(self, net: "Net") -> None:
         self._net = net
         self._diffs: dict[SyncedArray, SyncedArray] = {}
-        self._plans: dict[tuple[tuple[graph.Version, ...], tuple[graph.Version, ...]], graph.GradientPlan] = {}
+        self._schedules: dict[tuple[Versions, Versions], Schedule] = {}
         self._inputs: dict[int, Floats] = {}
         self._injected: dict[graph.Version, SyncedArray] = {}
         self._wanted: dict[graph.Version, SyncedArray] = {}
+        self._input_layers = [
+            (i, top)
+            for i, layer in enumerate(net.execution.layers)
+            if layer.type == "Input"
+            for top in net.wiring.tops[i]
+        ]
 
     def remember_inputs(self, start: int, end: int) -> None:
         """Keep a copy of what the Input layers among `start` to `end` held in this forward pass.
 
         In GPU mode only of inputs that the host has a copy of: what a script writes on the GPU is its own business.
         """
-        net = self._net
-        for i in range(start, end + 1):
-            if net.layers[i].type == "Input":
-                for top in net.wiring.tops[i]:
-                    blob = net.blob_at(top)
-                    if blob.data_storage.on_host:
-                        self._inputs[top] = self._host_data(top).copy()
-                    else:
-                        self._inputs.pop(top, None)
+        for i, top in self._input_layers:
+            if not start <= i <= end:
+                continue
+            if self._blob(top).data_storage.on_host:
+                self._inputs[top] = self._host_data(top).copy()
+            else:
+                self._inputs.pop(top, None)
 
     def _host_data(self, blob: int) -> Floats:
-        found = self._net.blob_at(blob)
+        found = self._blob(blob)
         data: Floats = found.data_storage.read_host(found.count).reshape(found.shape)
         return data
 
@@ -62,22 +73,17 @@ class GradientPass:
         wanted = {name: self._version(name, first=True) for name in names}
         injected = [(self._version(name, first=False), name, value) for name, value in diffs.items()]
         values = [
-            fit(value, self._blob(version).shape, f"gradient: diff of {name!r}") for version, name, value in injected
+            fit(value, self._blob_of(version).shape, f"gradient: diff of {name!r}") for version, name, value in injected
         ]
         versions = tuple(version for version, _, _ in injected)
-        plan = self._plan(versions, tuple(wanted.values()))
-        self._check_forward([i for i, _ in plan.steps], versions)
-        for i, propagate_down in plan.steps:
-            with self._no_weight_gradients(plan):
-                net.check_overwritten(i, propagate_down)
+        schedule = self._schedule(versions, tuple(wanted.values()))
+        self._check_forward(schedule)
         results = {name: self._result(name, version, out) for name, version in wanted.items()}
         for version, value in zip(versions, values, strict=True):
-            self._injected.setdefault(version, SyncedArray()).put(value)
-        run = _Run(net, self, plan, versions, tuple(wanted.values()))
-        with self._no_weight_gradients(plan):
-            net.replay.run(("gradient", versions, tuple(wanted.values())), run.body)
+            self.injected(version).put(value)
+        schedule.run()
         for name, version in wanted.items():
-            device.current().copy(self.wanted(version).array(self._blob(version).count), results[name])
+            device.current().copy(self.wanted(version).array(self._blob_of(version).count), results[name])
         return results
 
     def wanted(self, version: graph.Version) -> SyncedArray:
@@ -86,20 +92,27 @@ class GradientPass:
 
     def injected(self, version: graph.Version) -> SyncedArray:
         """What is injected into that version."""
-        return self._injected[version]
-
-    def _blob(self, version: graph.Version) -> Blob:
-        return self._net.blob_at(self._net.wiring.blob(version))
+        return self._injected.setdefault(version, SyncedArray())
 
     def diff(self, blob: int) -> SyncedArray:
         """The storage that stands in for the blob's diffs; blobs with shared diffs share it."""
-        return self._diffs.setdefault(self._net.blob_at(blob).diff_storage, SyncedArray())
+        return self._diffs.setdefault(self._blob(blob).diff_storage, SyncedArray())
 
-    def _plan(self, injected: tuple[graph.Version, ...], wanted: tuple[graph.Version, ...]) -> graph.GradientPlan:
+    def _blob(self, blob: int) -> Blob:
+        return self._net.execution.blobs[blob]
+
+    def _blob_of(self, version: graph.Version) -> Blob:
+        return self._blob(self._net.wiring.blob(version))
+
+    def _schedule(self, injected: Versions, wanted: Versions) -> "Schedule":
         key = injected, wanted
-        if key not in self._plans:
-            self._plans[key] = graph.plan_gradient(self._net.wiring, self._net.facts, injected, wanted)
-        return self._plans[key]
+        if key not in self._schedules:
+            net = self._net
+            plan = graph.plan_gradient(net.wiring, net.execution.facts, injected, wanted)
+            for i, propagate_down in plan.steps:
+                net.execution.check_overwritten(i, propagate_down, weights=False)
+            self._schedules[key] = Schedule(net.execution, self, plan, injected, wanted)
+        return self._schedules[key]
 
     def _version(self, name: VersionName, *, first: bool) -> graph.Version:
         wiring = self._net.wiring
@@ -116,14 +129,13 @@ class GradientPass:
             f"gradient: layer {layer!r} does not write blob {blob!r}, but {list(self._net.layers[index].param.top)}"
         )
 
-    def _check_forward(self, steps: Sequence[int], injected: Sequence[graph.Version]) -> None:
+    def _check_forward(self, schedule: "Schedule") -> None:
         net = self._net
-        for i in sorted({*steps, *(version[0] for version in injected)}):
-            if not net.is_fresh(i):
-                raise StateError(
-                    f"gradient: layer {net.layers[i].name!r} has not run in the last forward pass; run forward as far "
-                    "as the blobs you inject into (for a version before in-place layers, name it (blob, layer))"
-                )
+        if stale := net.execution.stale & schedule.needs:
+            raise StateError(
+                f"gradient: layer {net.layers[min(stale)].name!r} has not run in the last forward pass; run forward as "
+                "far as the blobs you inject into (for a version before in-place layers, name it (blob, layer))"
+            )
         for top, kept in self._inputs.items():
             if not np.array_equal(self._host_data(top), kept, equal_nan=True):
                 raise StateError(
@@ -132,7 +144,7 @@ class GradientPass:
                 )
 
     def _result(self, name: VersionName, version: graph.Version, out: Mapping[VersionName, Any]) -> Any:
-        running, blob = device.current(), self._blob(version)
+        running, blob = device.current(), self._blob_of(version)
         if name not in out:
             return running.zeros(blob.count, np.float32).reshape(blob.shape)
         given = out[name]
@@ -143,74 +155,122 @@ class GradientPass:
             )
         return given
 
-    @contextmanager
-    def _no_weight_gradients(self, plan: graph.GradientPlan) -> Iterator[None]:
-        layers = [self._net.layers[i] for i, _ in plan.steps]
-        kept = [layer.param_propagate_down for layer in layers]
-        for layer in layers:
-            layer.param_propagate_down = [False] * len(layer.blobs)
-        try:
-            yield
-        finally:
-            for layer, flags in zip(layers, kept, strict=True):
-                layer.param_propagate_down = flags
+
+@dataclass
+class Segment:
+    """Actions on the diffs that are captured as one, or one layer's backward on the host."""
+
+    layers: list[int]
+    on_host: bool
+    actions: list[Callable[[], None]]
 
 
-class _Run:
-    """One gradient: which diff storages hold something, as the layers run from last to first."""
+class Schedule:
+    """What a gradient does, in order: settled once, because which diffs hold something does not depend on data."""
 
     def __init__(
         self,
-        net: "Net",
+        execution: "Execution",
         memory: GradientPass,
         plan: graph.GradientPlan,
-        injected: Sequence[graph.Version],
-        wanted: Sequence[graph.Version],
+        injected: Versions,
+        wanted: Versions,
     ) -> None:
-        self.net, self.memory, self.injected, self.wanted = net, memory, injected, wanted
-        self.steps = dict(plan.steps)
-        self.active: set[SyncedArray] = set()
-
-    def body(self) -> None:
-        """Run the layers and leave the gradients in `memory.wanted`."""
-        self.active.clear()
-        for version in self.wanted:
-            device.current().fill(self.memory.wanted(version).array(self._count(version), "overwrite"), 0)
-        stops = {*self.steps, *(version[0] for version in (*self.injected, *self.wanted))}
-        for i in sorted(stops, reverse=True):
-            for version in self.injected:
+        self._execution, self._memory, self._key = execution, memory, ("gradient", injected, wanted)
+        self._steps = dict(plan.steps)
+        self._active: set[SyncedArray] = set()
+        self._segments = [Segment([], False, [])]
+        self.needs = {*self._steps, *(version[0] for version in injected)}
+        """Layers that must have run forward."""
+        unreached = set(wanted)
+        for i in sorted({*self._steps, *(version[0] for version in (*injected, *wanted))}, reverse=True):
+            for version in injected:
                 if version[0] == i:
                     self._inject(version)
-            for version in self.wanted:
-                diff, count = self._diff(version), self._count(version)
-                if version[0] == i and diff in self.active:
-                    device.current().copy(diff.array(count), self.memory.wanted(version).array(count, "overwrite"))
-            if i in self.steps:
-                self._step(i, self.steps[i])
+            for version in wanted:
+                if version[0] == i and self._diff(version) in self._active:
+                    self._do(self._take, version)
+                    unreached.discard(version)
+            if i in self._steps:
+                self._step(i)
+        for version in unreached:
+            self._do(self._zero, self._memory.wanted(version), self._execution.wiring.blob(version))
 
-    def _step(self, i: int, propagate_down: list[bool]) -> None:
-        wiring = self.net.wiring
-        for top in wiring.tops[i]:
-            if self.memory.diff(top) not in self.active:
-                device.current().fill(self.memory.diff(top).array(self.net.blob_at(top).count, "overwrite"), 0)
-        self.net.backward_layer(i, propagate_down, self.memory.diff)
-        self.active -= {self.memory.diff(top) for top in wiring.tops[i]}
-        self.active |= {
-            self.memory.diff(blob) for blob, runs in zip(wiring.bottoms[i], propagate_down, strict=True) if runs
-        }
+    def run(self) -> None:
+        """Run the layers and leave the gradients in `memory.wanted`."""
+        for number, segment in enumerate(self._segments):
+            body = functools.partial(self._body, segment)
+            if segment.on_host:
+                body()
+            else:
+                self._execution.replay.run((*self._key, number), segment.layers, body)
+
+    def _body(self, segment: Segment) -> None:
+        with no_weight_gradients([self._execution.layers[i] for i in segment.layers]):
+            for action in segment.actions:
+                action()
+
+    # ---- making the schedule
+
+    def _do(self, action: Callable[..., None], *args: Any, layer: int | None = None) -> None:
+        on_host = layer is not None and self._execution.layers[layer].host
+        if on_host or self._segments[-1].on_host:
+            self._segments.append(Segment([], on_host, []))
+        self._segments[-1].actions.append(functools.partial(action, *args))
+        if layer is not None:
+            self._segments[-1].layers.append(layer)
 
     def _inject(self, version: graph.Version) -> None:
-        diff, count = self._diff(version), self._count(version)
-        value = self.memory.injected(version).array(count)
-        if diff in self.active:
-            total = diff.array(count, "update")
-            split_backward(total, value, total)
-        else:
-            device.current().copy(value, diff.array(count, "overwrite"))
-            self.active.add(diff)
+        diff = self._diff(version)
+        self._do(self._add if diff in self._active else self._put, version)
+        self._active.add(diff)
+
+    def _step(self, i: int) -> None:
+        wiring = self._execution.wiring
+        for top in wiring.tops[i]:
+            if self._memory.diff(top) not in self._active:
+                self._do(self._zero, self._memory.diff(top), top)
+        self._do(self._execution.backward_layer, i, self._steps[i], self._memory.diff, layer=i)
+        self._active -= {self._memory.diff(top) for top in wiring.tops[i]}
+        self._active |= {
+            self._memory.diff(blob) for blob, runs in zip(wiring.bottoms[i], self._steps[i], strict=True) if runs
+        }
+
+    # ---- its actions
+
+    def _zero(self, storage: SyncedArray, blob: int) -> None:
+        device.current().fill(storage.array(self._execution.blobs[blob].count, "overwrite"), 0)
+
+    def _put(self, version: graph.Version) -> None:
+        count = self._count(version)
+        value = self._memory.injected(version).array(count)
+        device.current().copy(value, self._diff(version).array(count, "overwrite"))
+
+    def _add(self, version: graph.Version) -> None:
+        count = self._count(version)
+        total = self._diff(version).array(count, "update")
+        split_backward(total, self._memory.injected(version).array(count), total)
+
+    def _take(self, version: graph.Version) -> None:
+        count = self._count(version)
+        wanted = self._memory.wanted(version).array(count, "overwrite")
+        device.current().copy(self._diff(version).array(count), wanted)
 
     def _count(self, version: graph.Version) -> int:
-        return self.net.blob_at(self.net.wiring.blob(version)).count
+        return self._execution.blobs[self._execution.wiring.blob(version)].count
 
     def _diff(self, version: graph.Version) -> SyncedArray:
-        return self.memory.diff(self.net.wiring.blob(version))
+        return self._memory.diff(self._execution.wiring.blob(version))
+
+
+@contextmanager
+def no_weight_gradients(layers: Sequence[Layer]) -> Iterator[None]:
+    """Let the layers' backward go to their bottoms only."""
+    kept = [layer.param_propagate_down for layer in layers]
+    for layer in layers:
+        layer.param_propagate_down = [False] * len(layer.blobs)
+    try:
+        yield
+    finally:
+        for layer, flags in zip(layers, kept, strict=True):
+            layer.param_propagate_down = flags

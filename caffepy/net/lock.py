@@ -1,15 +1,18 @@
 """One pass at a time: other threads wait, the same thread may not come in twice."""
 
 import threading
+from contextlib import ExitStack
 from types import TracebackType
 
+from caffepy import device
 from caffepy.errors import StateError
 
 
 class PassLock:
-    """`with lock:` around each pass."""
+    """`with lock:` around each pass, which runs on `pinned` where that is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, pinned: device.Device | None) -> None:
+        self._pinned, self._exit = pinned, ExitStack()
         self._lock = threading.Lock()
         self._owner: int | None = None
         self.closed = False
@@ -29,9 +32,12 @@ class PassLock:
         except StateError:
             self.__exit__(None, None, None)
             raise
+        if self._pinned is not None:
+            self._exit.enter_context(device.pinned(self._pinned))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._exit.close()
         self._owner = None
         self._lock.release()

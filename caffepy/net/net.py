@@ -1,21 +1,21 @@
 """A net that runs: layers wired, memory shared, passes forward and backward."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
-from caffepy import device, graph
-from caffepy.blob import Blob, Floats, Shape, SyncedArray
+from caffepy import graph
+from caffepy.blob import Blob, Floats, SyncedArray
+from caffepy.device import named
 from caffepy.errors import GraphError, UnknownBlobError, UnknownLayerError
 from caffepy.layer import TYPES, Layer
 from caffepy.net import weights as files
+from caffepy.net.execution import Callbacks, Execution
 from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
-from caffepy.net.replay import Replay
+from caffepy.net.profile import Profile, measure
 from caffepy.proto.caffe_pb2 import TEST, NetParameter, NetState, ParamSpec
 
 log = logging.getLogger("caffepy")
@@ -25,7 +25,8 @@ class Net:
     """A net built from a prototxt, from a .caffemodel alone, or from a NetParameter.
 
     `weights` is a .caffemodel or .caffemodel.h5. `level` and `stages` choose layers by their include and exclude
-    rules. Raises MissingFileError, ProtoError, GraphError, LayerError or WeightsError.
+    rules. `device` pins the net to a GPU, by its number, or to the "cpu", whatever the mode is.
+    Raises MissingFileError, ProtoError, GraphError, LayerError, WeightsError or DeviceError.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Net:
         weights: str | PathLike[str] | None = None,
         level: int = 0,
         stages: Iterable[str] = (),
+        device: int | str | None = None,
     ) -> None:
         definition, own_weights = files.read_definition(model)
         self.phase = phase
@@ -45,37 +47,23 @@ class Net:
         self.param = graph.insert_splits(graph.filter_net(definition, state))
         self.layers: list[Layer] = [self._make(i) for i in range(len(self.param.layer))]
         self.wiring = graph.wire(self.param)
-        self._all_blobs = [Blob() for _ in self.wiring.blobs]
-        self._lock = PassLock()
-        self._workspace = SyncedArray()
-        self.replay = Replay()
-        self._settled_at = (-1, 0, 0)
-        self._settled: list[tuple[list[Shape], list[Shape]] | None] = [None] * len(self.layers)
-        self._fresh = [False] * len(self.layers)
-        self._weighted: dict[tuple[int, int], tuple[SyncedArray, int, Shape]] = {}
         self.loss_weights = [self._loss_weights_of(layer) for layer in self.layers]
-        self._setup()
+        self._lock = PassLock(named(device))
+        with self._lock:
+            self._build()
+            loaded = self._load(own_weights, weights)
+            self._fill(loaded)
+        log.info("net %r: %d layers, outputs %s", self.param.name, len(self.layers), ", ".join(self.outputs))
+
+    def _build(self) -> None:
+        blobs = [Blob() for _ in self.wiring.blobs]
+        self.execution = Execution(self.layers, self.wiring, blobs, self.loss_weights)
+        self.execution.set_up(SyncedArray())
         self.param_owners = self._share_params()
-        self.facts = [
-            graph.LayerFacts(
-                self.loss_weights[i],
-                len(layer.blobs),
-                [layer.differentiable(j) for j in range(len(layer.param.bottom))],
-            )
-            for i, layer in enumerate(self.layers)
-        ]
-        self.plan = graph.plan_backward(self.param, self.wiring, self.facts)
+        self.plan = graph.plan_backward(self.param, self.wiring, self.execution.facts)
         for layer, params in zip(self.layers, self.plan.params, strict=True):
             layer.param_propagate_down = params
-        self._overwritten = graph.overwritten(
-            self.wiring,
-            lambda blob: self._all_blobs[blob].data_storage,
-            [layer.shares == "no" for layer in self.layers],
-        )
         self._gradient = GradientPass(self)
-        loaded = self._load(own_weights, weights)
-        self._fill(loaded)
-        log.info("net %r: %d layers, outputs %s", self.param.name, len(self.layers), ", ".join(self.outputs))
 
     # ---- names
 
@@ -98,7 +86,7 @@ class Net:
         """The blob of that name; raises UnknownBlobError."""
         if name not in self.wiring.blobs:
             raise UnknownBlobError(f"this net has no blob {name!r}{graph.nearest(name, self.wiring.blobs)}")
-        return self._all_blobs[self.wiring.blobs.index(name)]
+        return self.execution.blobs[self.wiring.blobs.index(name)]
 
     def layer_index(self, name: str) -> int:
         """The index of the layer of that name; raises UnknownLayerError."""
@@ -107,18 +95,23 @@ class Net:
             raise UnknownLayerError(f"this net has no layer {name!r}{graph.nearest(name, names)}")
         return names.index(name)
 
+    @property
+    def callbacks(self) -> Callbacks:
+        """Functions to be called with a layer's index before or after its passes; add to its lists."""
+        return self.execution.callbacks
+
     # ---- passes
 
     def reshape(self) -> None:
         """Settle every layer's shapes and memory after a blob was reshaped; forward does so too."""
         with self._lock:
-            self._settle_range(0, len(self.layers) - 1)
+            self.execution.settle(0, len(self.layers) - 1)
 
     def forward_from_to(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; the loss among them."""
         with self._lock:
             self._forward_range(start, end)
-            return self._loss(start, end)
+            return self.execution.loss(start, end)
 
     def backward_from_to(self, start: int, end: int) -> set[graph.Version]:
         """Run layers `start` down to `end`, both included, as Caffe plans it; the versions whose diff was computed."""
@@ -147,6 +140,16 @@ class Net:
         with self._lock:
             return self._gradient.run(diffs, wrt, out or {})
 
+    def profile(self, times: int = 20, *, dry: bool = False) -> Profile:
+        """What each layer costs, forward and backward to its bottoms, after a forward pass on the inputs as they are.
+
+        times   runs of each layer; on a GPU one after the other from a captured graph, between two events, so that
+                what fits into its cache is found there; on the CPU the median of them
+        dry     measure nothing: operations, bytes and launches, and the time that they take an H200 at least
+        """
+        with self._lock:
+            return measure(self, times, dry=dry)
+
     # ---- weights
 
     def copy_from(self, path: str | PathLike[str]) -> "files.WeightReport":
@@ -161,7 +164,7 @@ class Net:
         """Take the weights' memory from `other`, by layer name, as Caffe's ShareTrainedLayersWith."""
         with self._lock:
             files.share(self, other)
-            self.replay.clear()
+            self.execution.replay.clear()
 
     def save(self, path: str | PathLike[str], *, diffs: bool = False) -> None:
         """Write layers and weights; HDF5 (weights only) where the name ends in .h5."""
@@ -176,8 +179,9 @@ class Net:
             return
         with self._lock:
             self._lock.closed = True
-            self._all_blobs, self.layers = [], []
-            self._workspace, self._gradient, self.replay = SyncedArray(), GradientPass(self), Replay()
+            self.layers = []
+            self.execution = Execution([], graph.wire(NetParameter()), [], [])
+            self._gradient = GradientPass(self)
 
     def __enter__(self) -> Self:
         return self
@@ -215,18 +219,6 @@ class Net:
             raise layer.error(f"{len(given)} loss_weight for {tops} top(s); give none, or one for each")
         return given or [1.0 if layer.is_loss and j == 0 else 0.0 for j in range(tops)]
 
-    def _setup(self) -> None:
-        for i, layer in enumerate(self.layers):
-            bottoms = [self._all_blobs[b] for b in self.wiring.bottoms[i]]
-            layer.use_workspace(self._workspace)
-            layer.setup([blob.shape for blob in bottoms])
-            if layer.shares != "no":
-                for top in self.wiring.tops[i]:
-                    self._all_blobs[top].share_data(bottoms[0])
-                    if layer.shares == "both":
-                        self._all_blobs[top].share_diff(bottoms[0])
-            self._settle(i)
-
     def _share_params(self) -> dict[tuple[int, int], tuple[int, int]]:
         owners = graph.param_owners(self.param.layer, [len(layer.blobs) for layer in self.layers])
         for (i, j), (owner, k) in owners.items():
@@ -255,117 +247,15 @@ class Net:
     # ---- running, under the lock
 
     def _forward_range(self, start: int, end: int) -> None:
-        self._fresh[start:] = [False] * (len(self.layers) - start)
-        for name in self.wiring.inputs:
-            self.blob(name).data_storage.expect_writes()
-        self._settle_range(start, end)
-        layers = self.layers[start : end + 1]
-        for layer in layers:
-            layer.prepare()
-        self.replay.run(("forward", start, end), lambda: self._forward_layers(start, end))
-        for layer in layers:
-            if layer.verifies:
-                layer.verify()
-        self._fresh[start : end + 1] = [True] * len(layers)
+        self.execution.forward(start, end)
         self._gradient.remember_inputs(start, end)
 
-    def _loss(self, start: int, end: int) -> float:
-        total = 0.0
-        for i in range(start, end + 1):
-            for top, weight in zip(self.wiring.tops[i], self.loss_weights[i], strict=True):
-                if weight:
-                    blob = self._all_blobs[top]
-                    data, diff = (s.read_host(blob.count) for s in (blob.data_storage, blob.diff_storage))
-                    total += float(np.vdot(data, diff))
-        return total
-
     def _backward_range(self, start: int, end: int) -> set[graph.Version]:
+        steps = [(i, self.plan.bottoms[i]) for i in range(start, end - 1, -1) if self.plan.layers[i]]
         computed: set[graph.Version] = set()
-        for i in range(start, end - 1, -1):
-            if self.plan.layers[i]:
-                self.check_overwritten(i, self.plan.bottoms[i])
-                computed.update(s for s, p in zip(self.wiring.sources[i], self.plan.bottoms[i], strict=True) if p)
-        self.replay.run(("backward", start, end), lambda: self._backward_layers(start, end))
+        for i, propagate_down in steps:
+            weights = any(self.layers[i].param_propagate_down)
+            self.execution.check_overwritten(i, propagate_down, weights=weights)
+            computed.update(s for s, p in zip(self.wiring.sources[i], propagate_down, strict=True) if p)
+        self.execution.backward(steps)
         return computed
-
-    def _backward_layers(self, start: int, end: int) -> None:
-        for i in range(start, end - 1, -1):
-            if self.plan.layers[i]:
-                self.backward_layer(i, self.plan.bottoms[i], lambda blob: self._all_blobs[blob].diff_storage)
-
-    def blob_at(self, index: int) -> Blob:
-        """The blob by its index in the wiring."""
-        return self._all_blobs[index]
-
-    def is_fresh(self, layer: int) -> bool:
-        """Whether what the layer wrote belongs to the last forward pass."""
-        return self._fresh[layer]
-
-    def _settle_range(self, start: int, end: int) -> None:
-        if self._settled_at != (Blob.changes, start, end):
-            for i in range(start, end + 1):
-                self._settle(i)
-            self._settled_at = Blob.changes, start, end
-
-    def _settle(self, i: int) -> None:
-        bottoms = [self._all_blobs[b].shape for b in self.wiring.bottoms[i]]
-        tops = [self._all_blobs[t] for t in self.wiring.tops[i]]
-        settled = self._settled[i]
-        if settled is None or (bottoms and settled != (bottoms, [top.shape for top in tops])):
-            self._settled[i] = None
-            self.replay.clear()
-            shapes = list(self.layers[i].reshape(bottoms))
-            for top, shape in zip(tops, shapes, strict=True):
-                top.reshape(shape)
-            self._settled[i] = bottoms, shapes
-        for j, weight in enumerate(self.loss_weights[i]):
-            if weight:
-                self._write_loss_weight(i, j, tops[j], weight)
-
-    def _write_loss_weight(self, i: int, j: int, top: Blob, weight: float) -> None:
-        top.diff_storage.array(top.count)
-        memory = top.diff_storage, top.diff_storage.generation, top.shape
-        if self._weighted.get((i, j)) != memory:
-            device.current().fill(top.diff_storage.array(top.count, "overwrite"), weight)
-            self._weighted[i, j] = memory
-
-    def _forward_layers(self, start: int, end: int) -> None:
-        for i in range(start, end + 1):
-            if self.layers[i].shares == "no":
-                bottoms = self.wiring.bottoms[i]
-                top = [
-                    self._all_blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"))
-                    for blob in self.wiring.tops[i]
-                ]
-                self.layers[i].forward([self._all_blobs[blob].arrays() for blob in bottoms], top)
-
-    def backward_layer(self, i: int, propagate_down: Sequence[bool], diff_of: Callable[[int], SyncedArray]) -> None:
-        """One layer's backward on the diffs that `diff_of` gives for a blob."""
-        layer = self.layers[i]
-        tops = [(self._all_blobs[blob], diff_of(blob)) for blob in self.wiring.tops[i]]
-        bottoms = [(self._all_blobs[blob], diff_of(blob)) for blob in self.wiring.bottoms[i]]
-        read = {diff for _, diff in tops}
-        bottom = [blob.arrays(("read", "update" if diff in read else "overwrite"), diff) for blob, diff in bottoms]
-        for j, arrays in enumerate(bottom):
-            if propagate_down[j] and not self.facts[i].differentiable[j]:
-                device.current().fill(arrays.diff, 0)
-        if layer.shares != "both":
-            wanted = [a and b for a, b in zip(propagate_down, self.facts[i].differentiable, strict=True)]
-            layer.backward([blob.arrays(("read", "read"), diff) for blob, diff in tops], wanted, bottom)
-
-    def check_overwritten(self, i: int, propagate_down: Sequence[bool]) -> None:
-        """Raise GraphError if the layer's backward reads data that a layer behind it has overwritten."""
-        layer = self.layers[i]
-        reads = {
-            *(layer.reads if any(propagate_down) else ()),
-            *(layer.param_reads if any(layer.param_propagate_down) else ()),
-        }
-        found = [self._overwritten.tops.get((i, j)) for j in range(len(layer.param.top)) if "top" in reads]
-        found += [self._overwritten.bottoms.get((i, j)) for j in range(len(layer.param.bottom)) if "bottom" in reads]
-        for by in found:
-            if by is not None:
-                raise GraphError(
-                    f"layer {layer.name!r} ({layer.type}): backward needs data that layer {self.layers[by].name!r} "
-                    f"({self.layers[by].type}) wrote over in place; give the top of {self.layers[by].name!r} a name of "
-                    "its own"
-                )

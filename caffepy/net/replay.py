@@ -1,18 +1,20 @@
 """Passes on a GPU: run once, then captured, then replayed."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from caffepy import device
 from caffepy.blob import Trace
+from caffepy.kernels import compile_ahead
 
-MOST = 16
+MOST = 64
 """Captured passes that a net keeps; the one not used for longest goes first."""
 
 
 @dataclass
 class _Pass:
+    layers: frozenset[int]
     trace: Trace
     gpu: device.Gpu
     graph: device.Graph | None = None
@@ -26,14 +28,19 @@ class Replay:
         self._stream: tuple[device.Gpu, object] | None = None
 
     def clear(self) -> None:
-        """Forget every pass: shapes, memory or layers have changed."""
+        """Forget every pass: memory has been exchanged."""
         self._passes.clear()
 
-    def run(self, key: Hashable, body: Callable[[], None]) -> None:
+    def forget(self, layer: int) -> None:
+        """Forget the passes that the layer is part of: its shapes have changed."""
+        for key in [key for key, known in self._passes.items() if layer in known.layers]:
+            del self._passes[key]
+
+    def run(self, key: Hashable, layers: Iterable[int], body: Callable[[], None]) -> None:
         """Do what `body` does: by calling it on the CPU and the first time, by its captured graph afterwards.
 
-        `body` launches operations on arrays of storages and nothing else that matters; whatever it allocates is there
-        after the first call, so that the second can be captured.
+        `body` launches operations of these layers on arrays of storages and nothing else that matters; whatever it
+        allocates is there after the first call, so that the second can be captured.
         """
         running = device.current()
         if isinstance(running, device.Cpu):
@@ -42,15 +49,17 @@ class Replay:
         if self._stream is None or self._stream[0] is not running:
             self._stream = running, running.stream()
         with running.ordered(self._stream[1]):
-            self._run(running, key, body)
+            self._run(running, key, layers, body)
 
-    def _run(self, running: device.Gpu, key: Hashable, body: Callable[[], None]) -> None:
+    def _run(self, running: device.Gpu, key: Hashable, layers: Iterable[int], body: Callable[[], None]) -> None:
         known = self._passes.get(key)
         if known is None or known.gpu is not running or not known.trace.stands():
+            compile_ahead(body)
             trace = Trace()
             with trace:
                 body()
-            self._passes[key] = _Pass(trace, running)
+            self._passes[key] = _Pass(frozenset(layers), trace, running)
+            self._passes.move_to_end(key)
             if len(self._passes) > MOST:
                 self._passes.popitem(last=False)
             return

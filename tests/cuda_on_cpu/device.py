@@ -1,5 +1,6 @@
 """The emulated GPU: caffepy.device's interface over kernels that run on the CPU."""
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -37,7 +38,9 @@ class EmulatedCuda:
     """
 
     name = "cuda"
+    title = "emulated"
     multiprocessors = 4
+    peak_flops = 1e9
     max_shared_bytes = 227 * 1024
 
     def __init__(
@@ -130,6 +133,12 @@ class EmulatedCuda:
     def ordered(self, stream: None) -> AbstractContextManager[None]:
         """Nothing to put in order, likewise."""
         return nullcontext()
+
+    def elapsed(self, body: Callable[[], None]) -> float:
+        """Milliseconds of this machine that `body` takes: they say nothing about a GPU."""
+        start = time.perf_counter()
+        body()
+        return 1e3 * (time.perf_counter() - start)
 
     def submit(self, step: Step) -> None:
         """Do it now, or record it while capturing."""

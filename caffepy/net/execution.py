@@ -1,0 +1,239 @@
+"""Passes over a net's layers: shapes settled, layers run in segments, each of them replayed on a GPU."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from caffepy import device, graph
+from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
+from caffepy.errors import GraphError
+from caffepy.layer import Layer
+from caffepy.net.replay import Replay
+
+DiffOf = Callable[[int], SyncedArray]
+Callback = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """What is called with a layer's index around its passes."""
+
+    before_forward: list[Callback] = field(default_factory=list)
+    after_forward: list[Callback] = field(default_factory=list)
+    before_backward: list[Callback] = field(default_factory=list)
+    after_backward: list[Callback] = field(default_factory=list)
+
+
+class Execution:
+    """Layers and the blobs between them, by index as in the wiring."""
+
+    def __init__(
+        self, layers: list[Layer], wiring: graph.Wiring, blobs: list[Blob], loss_weights: list[list[float]]
+    ) -> None:
+        self.layers, self.wiring, self.blobs, self.loss_weights = layers, wiring, blobs, loss_weights
+        self.callbacks = Callbacks()
+        self.replay = Replay()
+        self.stale = set(range(len(layers)))
+        """Layers whose tops do not belong to the last forward pass."""
+        self.facts: list[graph.LayerFacts] = []
+        self._settled_at = (-1, 0, 0)
+        self._settled: list[tuple[list[Shape], list[Shape]] | None] = [None] * len(layers)
+        self._weighted: dict[tuple[int, int], tuple[SyncedArray, int, Shape]] = {}
+        self._preparing = {i for i, layer in enumerate(layers) if type(layer).prepare is not Layer.prepare}
+        self._verifying = [i for i, layer in enumerate(layers) if layer.verifies]
+        self._losses = [
+            (i, blobs[top])
+            for i, weights in enumerate(loss_weights)
+            for top, weight in zip(wiring.tops[i], weights, strict=True)
+            if weight
+        ]
+        self._input_blobs = [blobs[wiring.blobs.index(name)] for name in wiring.inputs]
+
+    def set_up(self, workspace: SyncedArray) -> None:
+        """Set up every layer in turn, on the shapes that those before it give."""
+        for i, layer in enumerate(self.layers):
+            bottoms = [self.blobs[b] for b in self.wiring.bottoms[i]]
+            layer.use_workspace(workspace)
+            layer.setup([blob.shape for blob in bottoms])
+            if layer.shares != "no":
+                for top in self.wiring.tops[i]:
+                    self.blobs[top].share_data(bottoms[0])
+                    if layer.shares == "both":
+                        self.blobs[top].share_diff(bottoms[0])
+            self._settle(i)
+        self.facts = [
+            graph.LayerFacts(
+                self.loss_weights[i],
+                len(layer.blobs),
+                [layer.differentiable(j) for j in range(len(layer.param.bottom))],
+            )
+            for i, layer in enumerate(self.layers)
+        ]
+        self._overwritten = graph.overwritten(
+            self.wiring,
+            lambda blob: self.blobs[blob].data_storage,
+            [layer.shares == "no" for layer in self.layers],
+        )
+
+    # ---- shapes
+
+    def settle(self, start: int, end: int) -> None:
+        """Give the layers' tops their shapes and the layers their memory, if a blob was reshaped since."""
+        if self._settled_at != (Blob.changes, start, end):
+            for i in range(start, end + 1):
+                self._settle(i)
+            self._settled_at = Blob.changes, start, end
+
+    def _settle(self, i: int) -> None:
+        bottoms = [self.blobs[b].shape for b in self.wiring.bottoms[i]]
+        tops = [self.blobs[t] for t in self.wiring.tops[i]]
+        settled = self._settled[i]
+        if settled is None or (bottoms and settled != (bottoms, [top.shape for top in tops])):
+            self._settled[i] = None
+            self._reshape_tops(i, bottoms, self.layers[i].reshape(bottoms))
+        for j, weight in enumerate(self.loss_weights[i]):
+            if weight:
+                self._write_loss_weight(i, j, tops[j], weight)
+
+    def _reshape_tops(self, i: int, bottoms: list[Shape], shapes: Iterable[Shape]) -> None:
+        self.replay.forget(i)
+        shapes = list(shapes)
+        for top, shape in zip(self.wiring.tops[i], shapes, strict=True):
+            self.blobs[top].reshape(shape)
+        self._settled[i] = bottoms, shapes
+
+    def _resolve(self, i: int, end: int) -> None:
+        """Let a dynamic layer look at its bottoms; layers below settle where its tops are new."""
+        bottoms = [self.blobs[b] for b in self.wiring.bottoms[i]]
+        shapes = list(self.layers[i].resolve([blob.arrays(host=True) for blob in bottoms]))
+        if shapes != [self.blobs[t].shape for t in self.wiring.tops[i]]:
+            self._reshape_tops(i, [blob.shape for blob in bottoms], shapes)
+            self.settle(i, end)
+
+    def _write_loss_weight(self, i: int, j: int, top: Blob, weight: float) -> None:
+        top.diff_storage.array(top.count)
+        memory = top.diff_storage, top.diff_storage.generation, top.shape
+        if self._weighted.get((i, j)) != memory:
+            device.current().fill(top.diff_storage.array(top.count, "overwrite"), weight)
+            self._weighted[i, j] = memory
+
+    # ---- passes
+
+    def forward(self, start: int, end: int) -> None:
+        """Run layers `start` to `end`, both included."""
+        self.stale.update(range(start, len(self.layers)))
+        for blob in self._input_blobs:
+            blob.data_storage.expect_writes()
+        self.settle(start, end)
+        watched = self.callbacks.before_forward or self.callbacks.after_forward
+        for segment in self._segments(range(start, end + 1), bool(watched)):
+            if self.layers[segment[0]].dynamic:
+                self._resolve(segment[0], end)
+            for i in self._preparing.intersection(segment):
+                self.layers[i].prepare()
+            self._run(
+                "forward", segment, self.forward_layer, self.callbacks.before_forward, self.callbacks.after_forward
+            )
+        for i in self._verifying:
+            if start <= i <= end:
+                self.layers[i].verify()
+        self.stale.difference_update(range(start, end + 1))
+
+    def backward(self, steps: Sequence[tuple[int, Sequence[bool]]]) -> None:
+        """Run the layers' backward on the blobs' own diffs; a step is a layer and which bottoms it goes to."""
+        propagate_down = dict(steps)
+        callbacks = self.callbacks.before_backward, self.callbacks.after_backward
+
+        def layer_backward(i: int) -> None:
+            self.backward_layer(i, propagate_down[i], lambda blob: self.blobs[blob].diff_storage)
+
+        for segment in self._segments(propagate_down, any(callbacks)):
+            self._run("backward", segment, layer_backward, *callbacks)
+
+    def _run(
+        self,
+        what: str,
+        segment: list[int],
+        run_layer: Callable[[int], None],
+        before: Iterable[Callback],
+        after: Iterable[Callback],
+    ) -> None:
+        def body() -> None:
+            for i in segment:
+                run_layer(i)
+
+        for callback in before:
+            callback(segment[0])
+        if self.layers[segment[0]].host:
+            body()
+        else:
+            self.replay.run((what, segment[0], segment[-1]), segment, body)
+        for callback in after:
+            callback(segment[0])
+
+    def _segments(self, layers: Iterable[int], watched: bool) -> Iterator[list[int]]:
+        """Layers that run without a stop: callbacks stop at each, host layers stand alone, dynamic ones come first."""
+        segment: list[int] = []
+        for i in layers:
+            alone = watched or self.layers[i].host or (bool(segment) and self.layers[segment[-1]].host)
+            if segment and (alone or self.layers[i].dynamic):
+                yield segment
+                segment = []
+            segment.append(i)
+        if segment:
+            yield segment
+
+    def loss(self, start: int, end: int) -> float:
+        """The weighted sum of the losses among the layers' tops."""
+        total = 0.0
+        for i, blob in self._losses:
+            if start <= i <= end:
+                data, diff = (s.read_host(blob.count) for s in (blob.data_storage, blob.diff_storage))
+                total += float(data @ diff)
+        return total
+
+    # ---- one layer
+
+    def forward_layer(self, i: int) -> None:
+        """One layer's forward."""
+        layer = self.layers[i]
+        if layer.shares == "no":
+            bottoms = self.wiring.bottoms[i]
+            top = [
+                self.blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"), host=layer.host)
+                for blob in self.wiring.tops[i]
+            ]
+            layer.forward([self.blobs[blob].arrays(host=layer.host) for blob in bottoms], top)
+
+    def backward_layer(self, i: int, propagate_down: Sequence[bool], diff_of: DiffOf) -> None:
+        """One layer's backward on the diffs that `diff_of` gives for a blob."""
+        layer, on_host = self.layers[i], self.layers[i].host
+        tops = [(self.blobs[blob], diff_of(blob)) for blob in self.wiring.tops[i]]
+        bottoms = [(self.blobs[blob], diff_of(blob)) for blob in self.wiring.bottoms[i]]
+        read = {diff for _, diff in tops}
+        bottom: list[Arrays] = []
+        for j, (blob, diff) in enumerate(bottoms):
+            access: Access = "update" if diff in read else "overwrite"
+            bottom.append(blob.arrays(("read", access), diff, host=on_host))
+            if propagate_down[j] and not self.facts[i].differentiable[j]:
+                device.current().fill(diff.array(blob.count, "overwrite"), 0)
+        if layer.shares != "both":
+            wanted = [a and b for a, b in zip(propagate_down, self.facts[i].differentiable, strict=True)]
+            top = [blob.arrays(("read", "read"), diff, host=on_host) for blob, diff in tops]
+            layer.backward(top, wanted, bottom)
+
+    def check_overwritten(self, i: int, propagate_down: Sequence[bool], *, weights: bool) -> None:
+        """Raise GraphError if the layer's backward reads data that a layer behind it has overwritten.
+
+        weights   whether it goes to the layer's weights, too
+        """
+        layer = self.layers[i]
+        reads = {*(layer.reads if any(propagate_down) else ()), *(layer.param_reads if weights else ())}
+        found = [self._overwritten.tops.get((i, j)) for j in range(len(layer.param.top)) if "top" in reads]
+        found += [self._overwritten.bottoms.get((i, j)) for j in range(len(layer.param.bottom)) if "bottom" in reads]
+        for by in found:
+            if by is not None:
+                raise GraphError(
+                    f"layer {layer.name!r} ({layer.type}): backward needs data that layer {self.layers[by].name!r} "
+                    f"({self.layers[by].type}) wrote over in place; give the top of {self.layers[by].name!r} a name of "
+                    "its own"
+                )
