@@ -8,6 +8,7 @@ import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from caffepy.errors import GraphError
 from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, NetState, NetStateRule, ParamSpec, Phase
@@ -146,7 +147,23 @@ class Wiring:
 
     def versions(self, blob: int) -> list[Version]:
         """Every version of the blob, in the order they are written."""
-        return [(i, j) for i, tops in enumerate(self.tops) for j, top in enumerate(tops) if top == blob]
+        return self._versions[blob]
+
+    def index(self, name: str) -> int | None:
+        """The index of the blob of that name; None where there is none."""
+        return self._indices.get(name)
+
+    @cached_property
+    def _versions(self) -> list[list[Version]]:
+        found: list[list[Version]] = [[] for _ in self.blobs]
+        for i, tops in enumerate(self.tops):
+            for j, top in enumerate(tops):
+                found[top].append((i, j))
+        return found
+
+    @cached_property
+    def _indices(self) -> dict[str, int]:
+        return {name: i for i, name in enumerate(self.blobs)}
 
 
 def wire(param: NetParameter) -> Wiring:

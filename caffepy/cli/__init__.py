@@ -5,6 +5,7 @@ import click
 from caffepy import __version__
 from caffepy.cli.demo import demo
 from caffepy.cli.saliency import saliency
+from caffepy.cli.warm_up import warm_up
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,3 +16,4 @@ def main() -> None:
 
 main.add_command(saliency)
 main.add_command(demo)
+main.add_command(warm_up)

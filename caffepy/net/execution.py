@@ -1,6 +1,6 @@
 """Passes over a net's layers: shapes settled, layers run in segments, each of them replayed on a GPU."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from caffepy import device, graph
@@ -40,6 +40,7 @@ class Execution:
         self._weighted: dict[tuple[int, int], tuple[SyncedArray, int, Shape]] = {}
         self._preparing = {i for i, layer in enumerate(layers) if type(layer).prepare is not Layer.prepare}
         self._verifying = [i for i, layer in enumerate(layers) if layer.verifies]
+        self._known_segments: dict[tuple[range | tuple[int, ...], bool], list[list[int]]] = {}
         self._losses = [
             (i, blobs[top])
             for i, weights in enumerate(loss_weights)
@@ -138,15 +139,14 @@ class Execution:
                 self.layers[i].verify()
         self.stale.difference_update(range(start, end + 1))
 
-    def backward(self, steps: Sequence[tuple[int, Sequence[bool]]]) -> None:
-        """Run the layers' backward on the blobs' own diffs; a step is a layer and which bottoms it goes to."""
-        propagate_down = dict(steps)
+    def backward(self, propagate_down: Mapping[int, Sequence[bool]]) -> None:
+        """Run the backward of these layers, in this order, on the blobs' own diffs, to the bottoms that are said."""
         callbacks = self.callbacks.before_backward, self.callbacks.after_backward
 
         def layer_backward(i: int) -> None:
             self.backward_layer(i, propagate_down[i], lambda blob: self.blobs[blob].diff_storage)
 
-        for segment in self._segments(propagate_down, any(callbacks)):
+        for segment in self._segments(tuple(propagate_down), any(callbacks)):
             self._run("backward", segment, layer_backward, *callbacks)
 
     def _run(
@@ -170,17 +170,18 @@ class Execution:
         for callback in after:
             callback(segment[0])
 
-    def _segments(self, layers: Iterable[int], watched: bool) -> Iterator[list[int]]:
+    def _segments(self, layers: range | tuple[int, ...], watched: bool) -> list[list[int]]:
         """Layers that run without a stop: callbacks stop at each, host layers stand alone, dynamic ones come first."""
-        segment: list[int] = []
-        for i in layers:
-            alone = watched or self.layers[i].host or (bool(segment) and self.layers[segment[-1]].host)
-            if segment and (alone or self.layers[i].dynamic):
-                yield segment
-                segment = []
-            segment.append(i)
-        if segment:
-            yield segment
+        key = layers, watched
+        if key not in self._known_segments:
+            segments: list[list[int]] = []
+            for i in layers:
+                alone = watched or self.layers[i].host or (bool(segments) and self.layers[segments[-1][-1]].host)
+                if not segments or alone or self.layers[i].dynamic:
+                    segments.append([])
+                segments[-1].append(i)
+            self._known_segments[key] = segments
+        return self._known_segments[key]
 
     def loss(self, start: int, end: int) -> float:
         """The weighted sum of the losses among the layers' tops."""

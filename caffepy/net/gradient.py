@@ -115,14 +115,13 @@ class GradientPass:
         return self._schedules[key]
 
     def _version(self, name: VersionName, *, first: bool) -> graph.Version:
-        wiring = self._net.wiring
+        net = self._net
         if isinstance(name, str):
-            self._net.blob(name)
-            return wiring.versions(wiring.blobs.index(name))[0 if first else -1]
+            return net.wiring.versions(net.blob_index(name))[0 if first else -1]
         blob, layer = name
-        self._net.blob(blob)
-        index = self._net.layer_index(layer)
-        for version in wiring.versions(wiring.blobs.index(blob)):
+        versions = net.wiring.versions(net.blob_index(blob))
+        index = net.layer_index(layer)
+        for version in versions:
             if version[0] == index:
                 return version
         raise ArgumentError(

@@ -63,6 +63,7 @@ class Net:
         self.plan = graph.plan_backward(self.param, self.wiring, self.execution.facts)
         for layer, params in zip(self.layers, self.plan.params, strict=True):
             layer.param_propagate_down = params
+        self._backward_steps: dict[tuple[int, int], tuple[dict[int, list[bool]], set[graph.Version]]] = {}
         self._gradient = GradientPass(self)
 
     # ---- names
@@ -84,9 +85,14 @@ class Net:
 
     def blob(self, name: str) -> Blob:
         """The blob of that name; raises UnknownBlobError."""
-        if name not in self.wiring.blobs:
+        return self.execution.blobs[self.blob_index(name)]
+
+    def blob_index(self, name: str) -> int:
+        """The index in the wiring of the blob of that name; raises UnknownBlobError."""
+        index = self.wiring.index(name)
+        if index is None:
             raise UnknownBlobError(f"this net has no blob {name!r}{graph.nearest(name, self.wiring.blobs)}")
-        return self.execution.blobs[self.wiring.blobs.index(name)]
+        return index
 
     def layer_index(self, name: str) -> int:
         """The index of the layer of that name; raises UnknownLayerError."""
@@ -251,11 +257,14 @@ class Net:
         self._gradient.remember_inputs(start, end)
 
     def _backward_range(self, start: int, end: int) -> set[graph.Version]:
-        steps = [(i, self.plan.bottoms[i]) for i in range(start, end - 1, -1) if self.plan.layers[i]]
-        computed: set[graph.Version] = set()
-        for i, propagate_down in steps:
-            weights = any(self.layers[i].param_propagate_down)
-            self.execution.check_overwritten(i, propagate_down, weights=weights)
-            computed.update(s for s, p in zip(self.wiring.sources[i], propagate_down, strict=True) if p)
-        self.execution.backward(steps)
-        return computed
+        if (start, end) not in self._backward_steps:
+            steps = [(i, self.plan.bottoms[i]) for i in range(start, end - 1, -1) if self.plan.layers[i]]
+            computed: set[graph.Version] = set()
+            for i, propagate_down in steps:
+                weights = any(self.layers[i].param_propagate_down)
+                self.execution.check_overwritten(i, propagate_down, weights=weights)
+                computed.update(s for s, p in zip(self.wiring.sources[i], propagate_down, strict=True) if p)
+            self._backward_steps[start, end] = dict(steps), computed
+        steps_of, computed_by = self._backward_steps[start, end]
+        self.execution.backward(steps_of)
+        return computed_by
