@@ -1,0 +1,91 @@
+"""Golden nets that launch every kernel between them: what runs under the sanitizers.
+
+What the nets compute is checked elsewhere.
+"""
+
+import warnings
+from functools import cache
+
+import numpy as np
+
+import caffepy
+from caffepy.proto import prototxt
+from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, Phase
+from tests.cuda_on_cpu import enable
+from tests.kernels.recording import recording
+from tests.kernels.test_compile import RARE
+from tests.layers import golden
+
+SPLIT = """
+force_backward: true
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 8 dim: 4 dim: 4 } } }
+layer { name: "conv" type: "Convolution" bottom: "x" top: "conv"
+        convolution_param { num_output: 200 kernel_size: 3 pad: 1 weight_filler { type: "xavier" } } }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
+        inner_product_param { num_output: 400 weight_filler { type: "xavier" } } }
+"""
+"""Backward passes of many terms and few results."""
+
+MULTIPROCESSORS = 132
+"""As many as an H200 has: whether a product is split depends on it."""
+
+Kernel = tuple[str, str]
+"""A file and a function of it."""
+
+
+@cache
+def chosen() -> dict[str, set[Kernel]]:
+    """Few cases, by id, and what each launches: the one with the most new kernels first, of equals the smaller one."""
+    launched = {name: _launched(name) for name in nets()}
+    sizes = {case.id: sum(array.size for array in case.kind("in").values()) for case in golden.runnable()}
+    missing, found = set().union(*launched.values()), dict[str, set[Kernel]]()
+    while missing:
+        best = max(launched, key=lambda name: (len(launched[name] & missing), -sizes.get(name, 0), name))
+        found[best] = launched[best]
+        missing -= launched[best]
+    return found
+
+
+@cache
+def nets() -> dict[str, tuple[str, int]]:
+    """Text and phase by a name: the golden cases, and the net of what they do not have."""
+    golden_nets = {case.id: (case.prototxt, Phase.Value(case.phase)) for case in golden.runnable()}
+    return golden_nets | {"RARE/train": (RARE, TRAIN), "RARE/test": (RARE, TEST), "SPLIT": (SPLIT, TEST)}
+
+
+def _launched(name: str) -> set[Kernel]:
+    with recording(90) as gpu:
+        assert gpu.multiprocessors == MULTIPROCESSORS
+        _passes(name)
+    return {(launch.file, launch.entry) for launch in gpu.launches}
+
+
+def _passes(name: str) -> None:
+    """Forward and backward on the case's inputs and weights, where it has some."""
+    text, phase = nets()[name]
+    case = next((case for case in golden.runnable() if case.id == name), None)
+    net = caffepy.Net(prototxt.parse(text, NetParameter), phase)
+    if case is not None:
+        for key, value in case.kind("param").items():
+            layer, index = key.rsplit("/", 1)
+            net.params[layer][int(index)].data[...] = value
+        for blob, value in case.kind("in").items():
+            net.blobs[blob].data[...] = value
+    with warnings.catch_warnings(action="ignore", category=caffepy.NotComputedWarning):
+        net.forward()
+        for blob in net.outputs:
+            if not net.blob_loss_weights[blob]:
+                net.blobs[blob].diff[...] = np.linspace(-1, 1, net.blobs[blob].count).reshape(net.blobs[blob].shape)
+        net.backward()
+
+
+def main() -> None:
+    """Run them all."""
+    for name in chosen():
+        enable().multiprocessors = MULTIPROCESSORS
+        caffepy.set_mode_gpu()
+        _passes(name)
+
+
+if __name__ == "__main__":
+    main()
