@@ -6,6 +6,7 @@ The names are pycaffe's: `import caffepy as caffe`, or `import caffe` where no o
 from caffepy import io, layers, proto
 from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
 from caffepy.layer import layer_type_list, register
+from caffepy.layers.python import PythonLayer as Layer
 from caffepy.logs import quiet_as_glog
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.pycaffe import Net, NotComputedWarning
@@ -16,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "TEST",
     "TRAIN",
+    "Layer",
     "Net",
     "NotComputedWarning",
     "io",

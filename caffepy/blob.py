@@ -201,6 +201,12 @@ class Arrays:
     ):
         self.shape, self._data, self._diff, self._access = shape, data, diff, access
 
+    def blob(self) -> "Blob":
+        """A blob of this shape on the same memory."""
+        view = Blob(self.shape)
+        view.data_storage, view.diff_storage = self._data, self._diff
+        return view
+
     @property
     def data(self) -> Any:
         """The values."""

@@ -133,8 +133,8 @@ class Layer:
     def prepare(self) -> None:
         """What the host does before each forward pass, such as drawing a seed; `forward` itself may be replayed."""
 
-    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        """Write every top's data; never a diff."""
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> Sequence[Shape] | None:
+        """Write every top's data; never a diff. A `host` layer may return new shapes of the tops."""
         raise NotImplementedError
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:

@@ -37,16 +37,24 @@ class Net(engine.Net):
         Net(network_file, phase, level=0, stages=None, weights=None)
         Net(network_file, weights, phase)
 
-    and beyond pycaffe, `device=`: a GPU's number or "cpu", which the net keeps to whatever the mode is.
+    and beyond pycaffe, `device`: a GPU's number or "cpu", which the net keeps to whatever the mode is; `untrusted`:
+    import no module for a Python layer, but those `allowed`.
 
     `network_file` is a prototxt, a .caffemodel that holds its own definition, or a NetParameter.
     """
 
     def __init__(
-        self, network_file: Path | NetParameter, *args: Any, device: int | str | None = None, **kwargs: Any
+        self,
+        network_file: Path | NetParameter,
+        *args: Any,
+        device: int | str | None = None,
+        untrusted: bool = False,
+        allowed: Iterable[str] = (),
+        **kwargs: Any,
     ) -> None:
         phase, weights, level, stages = _constructor_arguments(args, kwargs)
-        super().__init__(network_file, phase, weights=weights, level=level, stages=stages, device=device)
+        beyond: dict[str, Any] = {"device": device, "untrusted": untrusted, "allowed": allowed}
+        super().__init__(network_file, phase, weights=weights, level=level, stages=stages, **beyond)
         self._warned = False
         names = self.wiring.blobs
         self._blobs = _Names("blob", ((name, self.execution.blobs[i]) for i, name in enumerate(names)))

@@ -8,6 +8,7 @@ import caffepy
 
 PUBLIC = [
     "NotComputedWarning",
+    "Layer",
     "Net",
     "TEST",
     "TRAIN",

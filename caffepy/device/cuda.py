@@ -117,7 +117,7 @@ class Cuda:
         with self._device:
             kernel(grid, block, tuple(np.uint64(0) if arg is None else arg for arg in args), shared_mem=shared_bytes)
 
-    def capture(self, body: Callable[[], None]) -> Any:
+    def capture(self, body: Callable[[], object]) -> Any:
         """What `body` launches, copies and fills, as a CUDA graph."""
         with self._device:
             stream = self._cupy.cuda.get_current_stream()

@@ -76,7 +76,7 @@ class Gpu(Memory, Protocol):
     def compile(self, source: str, file: str) -> Module:
         """The kernels of `source`; `file` is what errors name."""
 
-    def capture(self, body: Callable[[], None]) -> Graph:
+    def capture(self, body: Callable[[], object]) -> Graph:
         """What `body` launches, copies and fills, recorded instead of done."""
 
     def stream(self) -> Any:

@@ -105,7 +105,10 @@ class Execution:
     def _resolve(self, i: int, end: int) -> None:
         """Let a dynamic layer look at its bottoms; layers below settle where its tops are new."""
         bottoms = [self.blobs[b] for b in self.wiring.bottoms[i]]
-        shapes = list(self.layers[i].resolve([blob.arrays(host=True) for blob in bottoms]))
+        self._take_shapes(i, end, self.layers[i].resolve([blob.arrays(host=True) for blob in bottoms]))
+
+    def _take_shapes(self, i: int, end: int, given: Iterable[Shape]) -> None:
+        bottoms, shapes = [self.blobs[b] for b in self.wiring.bottoms[i]], list(given)
         if shapes != [self.blobs[t].shape for t in self.wiring.tops[i]]:
             self._reshape_tops(i, [blob.shape for blob in bottoms], shapes)
             self.settle(i, end)
@@ -126,14 +129,17 @@ class Execution:
             blob.data_storage.expect_writes()
         self.settle(start, end)
         watched = self.callbacks.before_forward or self.callbacks.after_forward
+
+        def run_layer(i: int) -> None:
+            if (shapes := self.forward_layer(i)) is not None:
+                self._take_shapes(i, end, shapes)
+
         for segment in self._segments(range(start, end + 1), bool(watched)):
             if self.layers[segment[0]].dynamic:
                 self._resolve(segment[0], end)
             for i in self._preparing.intersection(segment):
                 self.layers[i].prepare()
-            self._run(
-                "forward", segment, self.forward_layer, self.callbacks.before_forward, self.callbacks.after_forward
-            )
+            self._run("forward", segment, run_layer, self.callbacks.before_forward, self.callbacks.after_forward)
         for i in self._verifying:
             if start <= i <= end:
                 self.layers[i].verify()
@@ -194,7 +200,7 @@ class Execution:
 
     # ---- one layer
 
-    def forward_layer(self, i: int) -> None:
+    def forward_layer(self, i: int) -> Sequence[Shape] | None:
         """One layer's forward."""
         layer = self.layers[i]
         if layer.shares == "no":
@@ -203,7 +209,8 @@ class Execution:
                 self.blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"), host=layer.host)
                 for blob in self.wiring.tops[i]
             ]
-            layer.forward([self.blobs[blob].arrays(host=layer.host) for blob in bottoms], top)
+            return layer.forward([self.blobs[blob].arrays(host=layer.host) for blob in bottoms], top)
+        return None
 
     def backward_layer(self, i: int, propagate_down: Sequence[bool], diff_of: DiffOf) -> None:
         """One layer's backward on the diffs that `diff_of` gives for a blob."""

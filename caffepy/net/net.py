@@ -26,6 +26,8 @@ class Net:
 
     `weights` is a .caffemodel or .caffemodel.h5. `level` and `stages` choose layers by their include and exclude
     rules. `device` pins the net to a GPU, by its number, or to the "cpu", whatever the mode is.
+    A Python layer's module is code that building the net runs: in an `untrusted` model only modules named in `allowed`
+    are imported.
     Raises MissingFileError, ProtoError, GraphError, LayerError, WeightsError or DeviceError.
     """
 
@@ -38,6 +40,8 @@ class Net:
         level: int = 0,
         stages: Iterable[str] = (),
         device: int | str | None = None,
+        untrusted: bool = False,
+        allowed: Iterable[str] = (),
     ) -> None:
         definition, own_weights = files.read_definition(model)
         self.phase = phase
@@ -45,6 +49,8 @@ class Net:
         state.CopyFrom(definition.state)
         state.MergeFrom(NetState(phase=phase, level=level, stage=stages))  # type: ignore[arg-type]
         self.param = graph.insert_splits(graph.filter_net(definition, state))
+        if untrusted:
+            self._check_modules(set(allowed))
         self.layers: list[Layer] = [self._make(i) for i in range(len(self.param.layer))]
         self.wiring = graph.wire(self.param)
         self.loss_weights = [self._loss_weights_of(layer) for layer in self.layers]
@@ -198,6 +204,15 @@ class Net:
         self.close()
 
     # ---- building
+
+    def _check_modules(self, allowed: set[str]) -> None:
+        for layer in self.param.layer:
+            module = layer.python_param.module
+            if layer.type == "Python" and module not in allowed:
+                raise GraphError(
+                    f"layer {layer.name!r} (Python) would import the module {module!r}, and this model is untrusted; "
+                    f"look at what it does, then allow it: Net(..., untrusted=True, allowed=[{module!r}])"
+                )
 
     def _make(self, index: int) -> Layer:
         param = self.param.layer[index]

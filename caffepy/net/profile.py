@@ -177,7 +177,7 @@ def _backward_costs(net: "Net", times: int) -> dict[int, Cost]:
     return costs
 
 
-def _cost(net: "Net", layer: int, body: Callable[[], None], times: int) -> Cost:
+def _cost(net: "Net", layer: int, body: Callable[[], object], times: int) -> Cost:
     flops, moved, launches = 0, 0, 0
 
     def note(kernel: Kernel[Any], args: Any, constants: Mapping[str, Any]) -> bool:
@@ -200,7 +200,7 @@ def _cost(net: "Net", layer: int, body: Callable[[], None], times: int) -> Cost:
     return Cost(ms, flops, moved, launches)
 
 
-def _on_host(body: Callable[[], None], times: int) -> float:
+def _on_host(body: Callable[[], object], times: int) -> float:
     found = []
     for _ in range(times):
         start = time.perf_counter()
@@ -209,7 +209,7 @@ def _on_host(body: Callable[[], None], times: int) -> float:
     return statistics.median(found)
 
 
-def _on_gpu(running: device.Gpu, body: Callable[[], None], times: int) -> float:
+def _on_gpu(running: device.Gpu, body: Callable[[], object], times: int) -> float:
     """By events around `times` replays of the captured body, so that the host's own time does not show."""
     with running.ordered(running.stream()):
         body()

@@ -112,7 +112,7 @@ def test_tops_of_a_dynamic_layer_follow_the_data() -> None:
 def test_only_what_is_below_a_dynamic_layer_is_captured_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     ran = []
     forward = TYPES["Power"].forward
-    monkeypatch.setattr(TYPES["Power"], "forward", lambda *args: (ran.append(1), forward(*args)))
+    monkeypatch.setattr(TYPES["Power"], "forward", lambda *args: ran.append(1) or forward(*args))
     with running("gpu-ascending"):
         net = make(STOPS % "Positive")
         for rows in (1, 2, 3, 4, 2, 1):
