@@ -300,7 +300,7 @@ def plan_backward(param: NetParameter, wiring: Wiring, facts: Sequence[LayerFact
     if param.force_backward:
         for i, fact in enumerate(facts):
             plan.layers[i] = True
-            plan.bottoms[i] = [a or b for a, b in zip(plan.bottoms[i], fact.differentiable, strict=True)]
+            plan.bottoms[i] = [True] * len(fact.differentiable)  # those without a derivative get zeros
             plan.params[i] = [True] * fact.blobs
     return plan
 

@@ -293,13 +293,13 @@ def test_a_loss_weight_anywhere_is_a_loss() -> None:
     assert p.layers == [False, True]
 
 
-def test_force_backward_overrides_everything_but_labels() -> None:
+def test_force_backward_overrides_everything_and_goes_to_labels_too() -> None:
     p = plan(
         "force_backward: true "
         + TWO_BRANCHES.replace("{first}", "param { lr_mult: 0 }").replace("{second}", "propagate_down: false")
     )
     assert p.layers == [True] * 4
-    assert p.bottoms == [[], [True], [True], [True, False]]
+    assert p.bottoms == [[], [True], [True], [True, True]]
     assert p.params == [[], [True], [True], []]
 
 

@@ -287,3 +287,17 @@ def test_gpu_mode_without_a_gpu_says_why_and_changes_nothing() -> None:
     with pytest.raises(RuntimeError, match=r"GPU mode: GPU 0 cannot be used: (CuPy cannot be imported|CUDA answers)"):
         caffe.set_mode_gpu()
     assert make(CHAIN).forward(data=noise(2, 3, 8, 8))["fc"].any()
+
+
+def test_force_backward_gives_zeros_where_there_is_no_derivative() -> None:
+    net = make(
+        'force_backward: true layer { name: "x" type: "Input" top: "x" top: "label" input_param { '
+        "shape { dim: 4 dim: 3 } shape { dim: 4 } } }"
+        'layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss" }'
+    )
+    net.forward(x=noise(4, 3), label=np.arange(4) % 3)
+    net.blobs["label"].diff[...] = 7
+    with warnings.catch_warnings(action="error"):
+        diffs = net.backward()
+    np.testing.assert_array_equal(diffs["label"], np.zeros(4))
+    assert diffs["x"].any()
