@@ -88,6 +88,7 @@ class Kernel(Generic[P]):
         listed = inspect.signature(twin).parameters.values()
         self.arguments = [p.name for p in listed if p.kind is not p.KEYWORD_ONLY]
         self.constants = [p.name for p in listed if p.kind is p.KEYWORD_ONLY]
+        self._defaults = {p.name: p.default for p in listed if p.kind is p.KEYWORD_ONLY and p.default is not p.empty}
         self._dtypes = [_DTYPES.get(p.annotation) for p in listed if p.kind is not p.KEYWORD_ONLY]
         if [per, rows, plan].count(None) < 2:
             raise KernelError(f"{self.name}: give one of per, rows and plan")
@@ -97,7 +98,8 @@ class Kernel(Generic[P]):
             raise KernelError(f"operation {self.name!r} is declared twice")
         ALL[self.name] = self
 
-    def __call__(self, *args: P.args, **constants: P.kwargs) -> None:
+    def __call__(self, *args: P.args, **given: P.kwargs) -> None:
+        constants: Any = self._defaults | given
         arrays = [
             (name, dtype, value)
             for name, dtype, value in zip(self.arguments, self._dtypes, args, strict=False)
@@ -106,7 +108,7 @@ class Kernel(Generic[P]):
         on_host = [isinstance(value, np.ndarray) for _, _, value in arrays]
         for name, dtype, value in arrays:
             self._check(name, dtype, value)
-        if (observer := getattr(_local, "observer", None)) is not None and not observer(self, args, constants):
+        if (observer := observing()) is not None and not observer(self, args, constants):
             return
         if all(on_host):
             with np.errstate(all="ignore"):  # Caffe and CUDA say nothing of infinities either
@@ -225,10 +227,16 @@ def _declared(own: Iterable[tuple[str, Constant]], further: Mapping[str, Constan
     return tuple(sorted([*own, *further.items()]))
 
 
+def observing() -> Observer | None:
+    """Who is shown this thread's operations now."""
+    observer: Observer | None = getattr(_local, "observer", None)
+    return observer
+
+
 @contextmanager
-def observed(observer: Observer) -> Iterator[None]:
+def observed(observer: Observer | None) -> Iterator[None]:
     """Show `observer` every operation that this thread calls: the kernel, arguments, constants. It runs if told so."""
-    before = getattr(_local, "observer", None)
+    before = observing()
     _local.observer = observer
     try:
         yield

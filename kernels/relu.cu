@@ -5,13 +5,11 @@
 // Constants  negative_slope
 // Source     Nair & Hinton 2010; negative_slope: BVLC Caffe, relu_layer.cpp. A NaN stays one.
 #include "fours.cuh"
+#include "rectified.cuh"
 
 // top = max(bottom, 0) + negative_slope * min(bottom, 0)
 extern "C" __global__ void relu_forward(int count, const float* bottom_data, float* top_data) {
-  map(count, bottom_data, top_data, [](float x) {
-    const float below = negative_slope == 0 ? 0 : negative_slope * x;  // 0 times -infinity is no 0
-    return x < 0 ? below : x;
-  });
+  map(count, bottom_data, top_data, [](float x) { return rectified(x); });
 }
 
 // bottom_diff = top_diff * (1 if bottom > 0 else negative_slope)

@@ -13,6 +13,7 @@ from caffepy.layers import convolution_plan, depthwise
 from caffepy.layers.arranged import Shifts
 from caffepy.layers.channelwise import channel_sums
 from caffepy.layers.im2col import Columns, Unfolding
+from caffepy.layers.relu import relu_forward
 from caffepy.layers.window import Window
 
 
@@ -113,8 +114,26 @@ def convolution_forward(
     *,
     window: Window,
     group: int,
+    negative_slope: float = 1.0,
 ) -> None:
-    """top[o, p] = bias[o] + sum over c, k of weight[o, c, k] * bottom[c, p * stride + k * dilation - pad]"""
+    """top[o, p] = bias[o] + sum over c, k of weight[o, c, k] * bottom[c, p * stride + k * dilation - pad]
+
+    What is below 0 is multiplied by negative_slope.
+    """
+    _multiply_and_add(bottom_data, weight_data, bias_data, workspace, top_data, window, group)
+    if negative_slope != 1:
+        relu_forward.twin(top_data, top_data, negative_slope=negative_slope)
+
+
+def _multiply_and_add(
+    bottom_data: Floats,
+    weight_data: Floats,
+    bias_data: Floats | None,
+    workspace: Floats,
+    top_data: Floats,
+    window: Window,
+    group: int,
+) -> None:
     if _is_depthwise(weight_data.shape, group):
         images, tops, weight, shifts = _planes(bottom_data, top_data, weight_data, window)
         bias = None if bias_data is None else bias_data.reshape(group, -1, 1)

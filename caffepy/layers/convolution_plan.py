@@ -27,7 +27,7 @@ CELL_TILES = gemm_plan.MIDDLE, gemm_plan.LOW
 CELL_ROWS = 64
 """Channels times pixels of a cell up to which kernels/convolution_backward.cu may take all phases together."""
 TAPS_TOGETHER = 16
-"""Taps whose weights a block of kernels/depthwise.cuh computes at most."""
+"""Taps whose weights a block of depthwise_backward_weights computes at most."""
 
 _THROUGH_WINDOW, _OF_CELL = 8.0, 5.0  # gemm_plan.Product's costs of an element
 
@@ -44,9 +44,17 @@ class Way:
 
 
 def forward_steps(
-    bottom_data: Any, weight_data: Any, bias_data: Any, workspace: Any, top_data: Any, *, window: Window, group: int
+    bottom_data: Any,
+    weight_data: Any,
+    bias_data: Any,
+    workspace: Any,
+    top_data: Any,
+    *,
+    window: Window,
+    group: int,
+    negative_slope: float = 1.0,
 ) -> Iterator[Step]:
-    """What convolution_forward launches."""
+    """What convolution_forward launches; negative_slope changes nothing but the kernel."""
     call = Call.of(bottom_data, weight_data, top_data, window, group)
     if not call.results:
         return

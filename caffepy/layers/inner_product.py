@@ -9,6 +9,7 @@ from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, register
 from caffepy.layers import inner_product_plan
+from caffepy.layers.relu import relu_forward
 
 PRODUCT = 1 << 18
 """Elements of a weight diff computed before they are added to what stands there."""
@@ -73,13 +74,19 @@ def inner_product_forward(
     top_data: Floats,
     *,
     transpose: bool,
+    negative_slope: float = 1.0,
 ) -> None:
-    """top[m, o] = bias[o] + sum over i of weight[o, i] * bottom[m, i]; with transpose, of weight[i, o]"""
+    """top[m, o] = bias[o] + sum over i of weight[o, i] * bottom[m, i]; with transpose, of weight[i, o]
+
+    What is below 0 is multiplied by negative_slope.
+    """
     weight = weight_data if transpose else weight_data.T
     top = top_data.reshape(-1, weight.shape[1])
     np.matmul(bottom_data.reshape(-1, weight.shape[0]), weight, out=top)
     if bias_data is not None:
         top += bias_data
+    if negative_slope != 1:
+        relu_forward.twin(top_data, top_data, negative_slope=negative_slope)
 
 
 @kernel("inner_product_backward.cu", plan=inner_product_plan.backward)

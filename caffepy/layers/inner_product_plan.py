@@ -44,9 +44,16 @@ class Call:
 
 
 def forward_steps(
-    bottom_data: Any, weight_data: Any, bias_data: Any, workspace: Any, top_data: Any, *, transpose: bool
+    bottom_data: Any,
+    weight_data: Any,
+    bias_data: Any,
+    workspace: Any,
+    top_data: Any,
+    *,
+    transpose: bool,
+    negative_slope: float = 1.0,
 ) -> Iterator[Step]:
-    """What inner_product_forward launches."""
+    """What inner_product_forward launches; negative_slope changes nothing but the kernel."""
     inputs, outputs = _sizes(weight_data, transpose)
     call = Call(top_data.size // max(1, outputs), inputs, outputs, not transpose)
     arguments = "bottom_data", "weight_data", "bias_data", "workspace", "top_data"

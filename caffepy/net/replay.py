@@ -1,5 +1,6 @@
 """Passes on a GPU: run once, then captured, then replayed."""
 
+import functools
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from caffepy import device
 from caffepy.blob import Trace
 from caffepy.kernels import compile_ahead
+from caffepy.net.fusion import fused
 
 MOST = 64
 """Captured passes that a net keeps; the one not used for longest goes first."""
@@ -49,7 +51,7 @@ class Replay:
         if self._stream is None or self._stream[0] is not running:
             self._stream = running, running.stream()
         with running.ordered(self._stream[1]):
-            self._run(running, key, layers, body)
+            self._run(running, key, layers, functools.partial(fused, body))
 
     def _run(self, running: device.Gpu, key: Hashable, layers: Iterable[int], body: Callable[[], None]) -> None:
         known = self._passes.get(key)

@@ -35,6 +35,14 @@ class Launched:
     """Dynamic ones."""
 
 
+class Pointer:
+    """Another one for each array, and the same for its views."""
+
+    @property
+    def ptr(self) -> int:
+        return id(self)
+
+
 class Ghost:
     """An array without elements to look at."""
 
@@ -43,15 +51,16 @@ class Ghost:
 
     strides = ()
 
-    def __init__(self, shape: int | tuple[int, ...], dtype: DTypeLike):
+    def __init__(self, shape: int | tuple[int, ...], dtype: DTypeLike, data: "Pointer | None" = None):
+        self.data = data or Pointer()
         self._like = np.broadcast_to(np.empty((), dtype), shape)  # takes no memory
         self.shape, self.size, self.dtype = self._like.shape, self._like.size, self._like.dtype
 
     def reshape(self, *shape: Any) -> "Ghost":
-        return Ghost(self._like.reshape(*shape).shape, self.dtype)
+        return Ghost(self._like.reshape(*shape).shape, self.dtype, self.data)
 
     def __getitem__(self, index: slice) -> "Ghost":
-        return Ghost(self._like[index].shape, self.dtype)
+        return Ghost(self._like[index].shape, self.dtype, self.data)
 
 
 class Recorder:
