@@ -200,7 +200,7 @@ class Kernel(Generic[P]):
 
 
 def kernel(
-    file: str,
+    file: str | os.PathLike[str],
     *,
     per: str | None = None,
     rows: str | None = None,
@@ -208,8 +208,8 @@ def kernel(
     each: int = 1,
     threads: int = THREADS,
 ) -> Callable[[Callable[P, None]], Kernel[P]]:
-    """Declare an operation by its NumPy body; its CUDA body is in kernels/`file`."""
-    return lambda twin: Kernel(twin, file, per, rows, plan, each, threads)
+    """Declare an operation by its NumPy body; its CUDA body is in kernels/`file`, or elsewhere, by its whole path."""
+    return lambda twin: Kernel(twin, os.fspath(file), per, rows, plan, each, threads)
 
 
 def flat(constants: Mapping[str, Any]) -> Iterator[tuple[str, Constant]]:
@@ -264,4 +264,4 @@ def compile_ahead(body: Callable[[], None]) -> None:
 
 @functools.cache
 def _module(gpu: "device.Gpu", file: str, constants: tuple[tuple[str, Constant], ...]) -> "device.Module":
-    return gpu.compile(assemble(file, dict(constants)), file)
+    return gpu.compile(assemble(file, dict(constants)), os.path.basename(file))

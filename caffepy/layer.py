@@ -23,10 +23,11 @@ TYPES: dict[str, type["Layer"]] = {}
 L = TypeVar("L", bound="Layer")
 
 
-def register(type_name: str, *, bottoms: Arity, tops: Arity) -> Callable[[type[L]], type[L]]:
+def register(type_name: str, *, bottoms: Arity = 1, tops: Arity = 1) -> Callable[[type[L]], type[L]]:
     """Enter a class under its prototxt `type`, with how many bottoms and tops it takes.
 
-    A pair is (fewest, most); most is None where any number is allowed.
+    A pair is (fewest, most); most is None where any number is allowed. Raises LayerError where the type is there
+    already. docs/add-a-layer.md tells how to write the class.
     """
 
     def enter(cls: type[L]) -> type[L]:

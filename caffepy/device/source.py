@@ -21,16 +21,21 @@ def folder() -> Path:
 
 @cache
 def text(file: str) -> str:
-    """The file with its `#include "..."` written in, each file once.
+    """The file, of `folder()` or anywhere by its whole path, with its `#include "..."` written in, each file once.
 
+    What it includes is looked for beside it, then in `folder()`.
     CuPy's disk cache knows a kernel by its text and options alone, so a header reached through -I could change unseen.
     """
     seen: set[str] = set()
+    places = [Path(file).parent, folder()] if Path(file).is_absolute() else [folder()]
 
     def expand(name: str) -> str:
-        path = folder() / name
-        if not path.is_file():
-            raise KernelError(f"kernel file {path} is missing: the installation is not whole, install caffepy again")
+        path = next((place / name for place in places if (place / name).is_file()), None)
+        if path is None:
+            remedy = (
+                "give a path that there is" if len(places) > 1 else "the installation is not whole, install it again"
+            )
+            raise KernelError(f"kernel file {places[0] / name} is missing: {remedy}")
         lines = [f'#line 1 "{name}"']
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             include = re.match(r'\s*#include\s+"(.+)"', line)
@@ -43,7 +48,7 @@ def text(file: str) -> str:
                 lines.append("")
         return "\n".join(lines)
 
-    return expand(file) + "\n"
+    return expand(Path(file).name) + "\n"
 
 
 def assemble(file: str, constants: Mapping[str, Constant]) -> str:
