@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from caffepy import device
-from caffepy.errors import ArgumentError, StateError
+from caffepy.errors import ArgumentError, DeviceError, StateError
 
 Shape = tuple[int, ...]
 Floats = NDArray[np.float32]
@@ -103,7 +103,7 @@ class SyncedArray:
         """What `array` does before it hands out memory on `gpu`."""
         self._reserve(count)
         if self._gpu is not gpu or self._newer == "host":
-            self._move_to(gpu, upload=access != "overwrite")
+            self._move_to(gpu, count, upload=access != "overwrite")
         if access != "read":
             self._newer = "gpu"
 
@@ -139,19 +139,31 @@ class SyncedArray:
             self.places += 1
             self._tell()
 
-    def _move_to(self, gpu: device.Gpu, *, upload: bool) -> None:
+    def _move_to(self, gpu: device.Gpu, count: int, *, upload: bool) -> None:
         if self._gpu is not gpu:
             if self._gpu is not None and self._newer == "gpu":
                 self.read_host(self._capacity)
             if self._host is not None:
                 self._newer = "host"
-            self._gpu, self._gpu_array = gpu, gpu.zeros(self._capacity, self.dtype)
+            self._gpu, self._gpu_array = gpu, self._gpu_zeros(gpu, count)
             self.places += 1
             self._tell()
         if self._newer == "host" and upload:
             assert self._host is not None
             gpu.upload(self._host, self._gpu_array)
             self._newer = "neither"
+
+    def _gpu_zeros(self, gpu: device.Gpu, count: int) -> Any:
+        """Memory for the whole capacity, or if the GPU has no room for that, for what is asked for."""
+        try:
+            return gpu.zeros(self._capacity, self.dtype)
+        except DeviceError:
+            if count == self._capacity:
+                raise
+        array = gpu.zeros(count, self.dtype)
+        self._capacity = count
+        self._host = None if self._host is None else self._host[:count]
+        return array
 
 
 class Trace:

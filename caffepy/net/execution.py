@@ -1,11 +1,12 @@
 """Passes over a net's layers: shapes settled, layers run in segments, each of them replayed on a GPU."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from caffepy import device, graph
 from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
-from caffepy.errors import GraphError
+from caffepy.errors import DeviceError, GraphError
 from caffepy.layer import Layer
 from caffepy.net.replay import Replay
 
@@ -203,14 +204,15 @@ class Execution:
     def forward_layer(self, i: int) -> Sequence[Shape] | None:
         """One layer's forward."""
         layer = self.layers[i]
-        if layer.shares == "no":
-            bottoms = self.wiring.bottoms[i]
-            top = [
-                self.blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"), host=layer.host)
-                for blob in self.wiring.tops[i]
-            ]
+        if layer.shares != "no":
+            return None
+        bottoms = self.wiring.bottoms[i]
+        top = [
+            self.blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"), host=layer.host)
+            for blob in self.wiring.tops[i]
+        ]
+        with _named(layer):
             return layer.forward([self.blobs[blob].arrays(host=layer.host) for blob in bottoms], top)
-        return None
 
     def backward_layer(self, i: int, propagate_down: Sequence[bool], diff_of: DiffOf) -> None:
         """One layer's backward on the diffs that `diff_of` gives for a blob."""
@@ -227,7 +229,8 @@ class Execution:
         if layer.shares != "both":
             wanted = [a and b for a, b in zip(propagate_down, self.facts[i].differentiable, strict=True)]
             top = [blob.arrays(("read", "read"), diff, host=on_host) for blob, diff in tops]
-            layer.backward(top, wanted, bottom)
+            with _named(layer):
+                layer.backward(top, wanted, bottom)
 
     def check_overwritten(self, i: int, propagate_down: Sequence[bool], *, weights: bool) -> None:
         """Raise GraphError if the layer's backward reads data that a layer behind it has overwritten.
@@ -245,3 +248,12 @@ class Execution:
                     f"({self.layers[by].type}) wrote over in place; give the top of {self.layers[by].name!r} a name of "
                     "its own"
                 )
+
+
+@contextmanager
+def _named(layer: Layer) -> Iterator[None]:
+    """Say in a DeviceError, such as of memory that is out, at which layer it was."""
+    try:
+        yield
+    except DeviceError as error:
+        raise DeviceError(f"layer {layer.name!r} ({layer.type}), top {', '.join(layer.param.top)}: {error}") from error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
-from caffepy.errors import ArgumentError, KernelError, LayerError, StateError
+from caffepy.errors import ArgumentError, DeviceError, KernelError, LayerError, StateError
 from tests.cuda_on_cpu import EmulatedCuda
 from tests.gpu_mode import downloaded, running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
@@ -182,6 +182,29 @@ def test_running_statistics_go_on_at_every_replay(gpu: EmulatedCuda) -> None:
     caffe.set_mode_cpu()
     for a, b in zip(got, statistics(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_out_of_memory_names_the_layer_and_leaves_the_net_usable(
+    gpu: EmulatedCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zeros, expected = gpu.zeros, None
+
+    def limited(count: int, dtype: type) -> object:
+        if count > 15000:
+            raise DeviceError(f"GPU 0: no room for {count} numbers, 15000 are free; reshape the net to a smaller batch")
+        return zeros(count, dtype)
+
+    monkeypatch.setattr(gpu, "zeros", limited)
+    net = make(CHAIN)
+    for batch in (1, 200, 1):
+        net.blobs["data"].reshape(batch, 3, 8, 8)
+        if batch == 200:
+            with pytest.raises(DeviceError, match=r"layer 'conv1' \(Convolution\), top conv1: GPU 0: no room for"):
+                net.forward()
+        else:
+            out = net.forward(data=noise(1, 3, 8, 8))["fc"].copy()
+            expected = out if expected is None else expected
+            np.testing.assert_array_equal(out, expected)
 
 
 def test_an_operation_does_not_mix_devices(gpu: EmulatedCuda) -> None:
