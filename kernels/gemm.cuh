@@ -6,15 +6,20 @@
 // Constants  tile_m, tile_n, tile_k    the tile, and how many terms a slab has
 //            thread_m, thread_n        the part of it that a thread sums up, in chunks of four rows and four columns
 //            resident                  how many blocks a multiprocessor must have registers for
+//            tf32                      0, or how many instructions of tensor cores a product takes, sm_80 and newer: 1,
+//                                      factors are rounded to TF32; 3, they are split into two such numbers. A thread's
+//                                      chunks are of four rows and eight columns then
 // Alignment  where 4 floats are read or written at once, arrays begin at multiples of 16 bytes.
-// Deterministic: a sum is made in the order of k.
+// Deterministic: a sum is made in the order of k, eight terms at once by tensor cores.
 #pragma once
 #include "common.cuh"
+#include "ptx.cuh"
 
 constexpr int threads_m = tile_m / thread_m, threads_n = tile_n / thread_n, threads = threads_m * threads_n;
 // A warp is a rectangle of threads: the fewer different rows and columns it reads, the less shared memory is asked.
-constexpr int lanes_m = threads_m < 4 ? threads_m : 4, lanes_n = 32 / lanes_m, warps_m = threads_m / lanes_m;
+constexpr int lanes_m = tf32 ? 8 : threads_m < 4 ? threads_m : 4, lanes_n = 32 / lanes_m, warps_m = threads_m / lanes_m;
 static_assert(threads_m % lanes_m == 0 && threads_n % lanes_n == 0, "a tile is made of whole warps");
+static_assert(!tf32 || (thread_m % 4 == 0 && thread_n % 8 == 0 && tile_k % 8 == 0), "chunks of tensor cores");
 
 constexpr int NOWHERE = 1 << 29;  // a coordinate outside of any image, whatever is added to it
 
@@ -39,6 +44,24 @@ struct Matrix {
   __device__ __forceinline__ int offset(const Term& term) const { return term.*offset_of; }
   __device__ __forceinline__ bool sees(const Line&, const Term& term) const { return term.y != NOWHERE; }
 };
+
+// A slab of an operand in shared memory: for each term, its factors in all lines.
+//
+// Lanes that store neighbours along k, and lanes of tensor cores that read such, find them in different banks.
+template <int side>
+struct Slab {
+  static constexpr int step = side + (tf32 ? 8 : 4);
+  __align__(16) float factors[tile_k + (tf32 ? 1 : 0)][step];
+
+  __device__ __forceinline__ float* term(int k) { return factors[k] + (tf32 ? k / 4 * 4 : 0); }
+  __device__ __forceinline__ const float* term(int k) const { return factors[k] + (tf32 ? k / 4 * 4 : 0); }
+};
+
+// What is kept of a factor.
+__device__ __forceinline__ float factor(float x) {
+  if constexpr (tf32 == 1) return __uint_as_float(ptx_cvt_tf32(x));
+  return x;
+}
 
 // Moves an operand's slabs from global to shared memory: `side` of its lines, `vector` floats at once, which are
 // neighbours along k or among the lines.
@@ -94,17 +117,17 @@ class Operand {
   }
 
   // From registers to shared memory.
-  __device__ __forceinline__ void store(float (*slab)[side + 4]) const {
+  __device__ __forceinline__ void store(Slab<side>& slab) const {
 #pragma unroll
     for (int round = 0; round < rounds; ++round) {
       if (!exists(round)) continue;
       const float(&from)[vector] = staged[round];
-      float* const to = &slab[k(round)][i(round)];
+      float* const to = slab.term(k(round)) + i(round);
       if constexpr (vector == 4 && !along_k) {
-        *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+        *reinterpret_cast<float4*>(to) = make_float4(factor(from[0]), factor(from[1]), factor(from[2]), factor(from[3]));
       } else {
 #pragma unroll
-        for (int v = 0; v < vector; ++v) to[v * (side + 4)] = from[v];
+        for (int v = 0; v < vector; ++v) to[v * Slab<side>::step] = factor(from[v]);
       }
     }
   }
@@ -117,20 +140,28 @@ __device__ __forceinline__ Operand<Source, side, vector, along_k> operand(const 
 
 // The sums of a thread: of[i][j] is in row(i) and column(j) of the tile.
 class Sums {
-  template <int thread, int threads_across>
+  static constexpr int chunk_m = thread_m % 4 == 0 ? 4 : thread_m, chunk_n = thread_n % 4 == 0 ? 4 : thread_n;
+
+  template <int chunk, int threads_across>
   static __device__ __forceinline__ int place(int i, int thread_number) {
-    constexpr int chunk = thread % 4 == 0 ? 4 : thread;
     return i / chunk * (threads_across * chunk) + thread_number * chunk + i % chunk;
   }
+  static __device__ __forceinline__ int warp_m() { return threadIdx.x / 32 % warps_m; }
+  static __device__ __forceinline__ int warp_n() { return threadIdx.x / 32 / warps_m; }
 
  public:
   float of[thread_m][thread_n];
 
   static __device__ __forceinline__ int row(int i) {
-    return place<thread_m, threads_m>(i, threadIdx.x / 32 % warps_m * lanes_m + threadIdx.x % 32 / lanes_n);
+    return place<chunk_m, threads_m>(i, warp_m() * lanes_m + threadIdx.x % 32 / lanes_n);
   }
   static __device__ __forceinline__ int column(int j) {
-    return place<thread_n, threads_n>(j, threadIdx.x / 32 / warps_m * lanes_n + threadIdx.x % 32 % lanes_n);
+    return place<tf32 ? 8 : chunk_n, threads_n>(j, warp_n() * lanes_n + threadIdx.x % lanes_n);
+  }
+
+  // The columns whose factors a lane holds for tensor cores, as many as half its sums'.
+  static __device__ __forceinline__ int held_column(int j) {
+    return place<4, 2 * threads_n>(j, warp_n() * 8 + threadIdx.x % 32 / 4);
   }
 };
 
@@ -145,6 +176,71 @@ __device__ __forceinline__ void load(float (&values)[count], const float* line, 
     } else {
       values[i] = line[at(i)];
     }
+  }
+}
+
+// sums += what a slab gives.
+__device__ __forceinline__ void add_slab(const Slab<tile_m>& left, const Slab<tile_n>& right, Sums& sums) {
+#pragma unroll
+  for (int k = 0; k < tile_k; ++k) {
+    float a[thread_m], b[thread_n];
+    load(a, left.term(k), Sums::row);
+    load(b, right.term(k), Sums::column);
+#pragma unroll
+    for (int i = 0; i < thread_m; ++i)
+#pragma unroll
+      for (int j = 0; j < thread_n; ++j) sums.of[i][j] = fmaf(a[i], b[j], sums.of[i][j]);
+  }
+}
+
+// One operand of an instruction of tensor cores, and what rounding left of it.
+template <int count>
+struct Factors {
+  unsigned rounded[count], rest[count];
+
+  __device__ __forceinline__ explicit Factors(const float (&x)[count]) {
+#pragma unroll
+    for (int i = 0; i < count; ++i) {
+      rounded[i] = tf32 == 1 ? __float_as_uint(x[i]) : ptx_cvt_tf32(x[i]);
+      rest[i] = tf32 == 1 ? 0 : ptx_cvt_tf32(x[i] - __uint_as_float(rounded[i]));
+    }
+  }
+};
+
+// d += left * right; with three instructions, all but the product of the rests.
+__device__ __forceinline__ void multiply_add(float (&d)[4], const float (&left)[4], const float (&right)[2]) {
+  const Factors<4> a(left);
+  const Factors<2> b(right);
+  if constexpr (tf32 == 3) {
+    ptx_mma_m16n8k8_tf32(d, a.rest, b.rounded);
+    ptx_mma_m16n8k8_tf32(d, a.rounded, b.rest);
+  }
+  ptx_mma_m16n8k8_tf32(d, a.rounded, b.rounded);
+}
+
+// The same by tensor cores. Which rows and columns of the tile are an instruction's 16 rows and 8 columns is free: row r
+// of instruction i is r % 8 * 4 + 2 i + r / 8 of a warp's 32, and column c of instruction j is 4 c + j of 32. So what a
+// lane needs for four instructions lies side by side in shared memory, and so do the sums it ends up with.
+__device__ __forceinline__ void add_slab_tf32(const Slab<tile_m>& left, const Slab<tile_n>& right, Sums& sums) {
+  const int t = threadIdx.x % 4;
+#pragma unroll
+  for (int k = 0; k < tile_k; k += 8) {
+    float a[2][thread_m], b[2][(thread_n + 1) / 2];
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      load(a[half], left.term(k + 4 * half) + t * left.step, Sums::row);
+      load(b[half], right.term(k + 4 * half) + t * right.step, Sums::held_column);
+    }
+#pragma unroll
+    for (int i = 0; i < thread_m; i += 2)
+#pragma unroll
+      for (int j = 0; j < thread_n / 2; ++j) {
+        const float of_left[4] = {a[0][i], a[0][i + 1], a[1][i], a[1][i + 1]}, of_right[2] = {b[0][j], b[1][j]};
+        const int even = j / 4 * 8 + j % 4, odd = even + 4;
+        float d[4] = {sums.of[i][even], sums.of[i][odd], sums.of[i + 1][even], sums.of[i + 1][odd]};
+        multiply_add(d, of_left, of_right);
+        sums.of[i][even] = d[0], sums.of[i][odd] = d[1], sums.of[i + 1][even] = d[2], sums.of[i + 1][odd] = d[3];
+      }
   }
 }
 
@@ -177,8 +273,8 @@ template <bool tabled, class Terms, class Left, class Right>
 __device__ __forceinline__ int multiply(
     const Terms& terms, Left left, Right right, const Share& share, Sums& sums) {
   static_assert(!tabled || threads >= tile_k, "a thread for each term of a slab");
-  __shared__ __align__(16) float lefts[2][tile_k][tile_m + 4];
-  __shared__ __align__(16) float rights[2][tile_k][tile_n + 4];
+  __shared__ Slab<tile_m> lefts[2];
+  __shared__ Slab<tile_n> rights[2];
   __shared__ Term table[2][tabled ? tile_k : 1];
   __shared__ int block;
 
@@ -210,16 +306,8 @@ __device__ __forceinline__ int multiply(
   for (int slab = 0; slab < share.slabs; ++slab) {
     if (slab + 1 < share.slabs) fetch(slab + 1);
     note(slab + 2);
-#pragma unroll
-    for (int k = 0; k < tile_k; ++k) {
-      float a[thread_m], b[thread_n];
-      load(a, lefts[slab % 2][k], Sums::row);
-      load(b, rights[slab % 2][k], Sums::column);
-#pragma unroll
-      for (int i = 0; i < thread_m; ++i)
-#pragma unroll
-        for (int j = 0; j < thread_n; ++j) sums.of[i][j] = fmaf(a[i], b[j], sums.of[i][j]);
-    }
+    if constexpr (tf32) add_slab_tf32(lefts[slab % 2], rights[slab % 2], sums);
+    else add_slab(lefts[slab % 2], rights[slab % 2], sums);
     if (slab + 1 < share.slabs) store(slab + 1);
     __syncthreads();
   }

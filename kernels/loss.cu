@@ -2,7 +2,7 @@
 //
 // Layout     labels are floats, of which the whole part counts.
 // Launch     one block of whole warps. Deterministic.
-// Constants  has_ignore_label, ignore_label, normalization
+// Constants  those of labels.cuh
 // Source     BVLC Caffe, loss_layer.hpp and softmax_loss_layer.cpp.
 #include "common.cuh"
 #include "labels.cuh"
@@ -23,7 +23,7 @@ extern "C" __global__ void label_check(
   }
 }
 
-// normalizer[0] = what the sum of losses over (outer, inner) labels is divided by: 1 at least
+// normalizer[0] = what the sum of losses over (outer, inner) labels is divided by: 1 at least, or as PRE_FIXED
 extern "C" __global__ void loss_normalizer(
     int count, const float* label_data, int outer, int inner, float* normalizer) {
   int divisor = normalization == BATCH_SIZE ? outer : normalization == NONE ? 1 : outer * inner;
@@ -32,5 +32,5 @@ extern "C" __global__ void loss_normalizer(
     for (int i = threadIdx.x; i < outer * inner; i += blockDim.x) ignored += is_ignored(label_data[i]);
     divisor -= block_sum(ignored);
   }
-  if (threadIdx.x == 0) normalizer[0] = max(divisor, 1);
+  if (threadIdx.x == 0) normalizer[0] = normalization == PRE_FIXED ? pre_fixed_normalizer : max(divisor, 1);
 }

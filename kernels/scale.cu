@@ -1,8 +1,8 @@
-// Scale.     NumPy: caffepy/layers/scale.py
+// Scale and Bias.     NumPy: caffepy/layers/scale.py
 //
 // Layout     (outer, channels, inner); scale, bias (channels).
-// Launch     scale_backward_bias: a block of whole warps per channel, `count` channels; the others: 1-D over `count`
-//            elements, any grid (grid-stride), four at a time where `inner` and the arrays allow it. Deterministic.
+// Launch     1-D over `count` elements, any grid (grid-stride), four at a time where `inner` and the arrays allow it.
+//            Deterministic.
 // Source     BVLC Caffe, scale_layer.cpp and bias_layer.cpp.
 #include "channels.cuh"
 #include "fours.cuh"
@@ -12,13 +12,14 @@ __device__ __forceinline__ void scaled(
     int count, const T* x, const float* scale, const float* bias, int channels, int inner, T* kept, T* y) {
   FOR_EACH(i, count) {
     const int c = channel_of(i, channels, inner);
-    const T value = x[i];
+    T value = x[i];
     if (kept) kept[i] = value;
-    y[i] = bias ? value * scale[c] + bias[c] : value * scale[c];
+    if (scale) value = value * scale[c];
+    y[i] = bias ? value + bias[c] : value;
   }
 }
 
-// kept = bottom; top[o, c, i] = bottom[o, c, i] * scale[c] + bias[c]; top may be bottom
+// kept = bottom; top[o, c, i] = bottom[o, c, i] * scale[c] + bias[c]; top may be bottom, a missing scale is 1
 extern "C" __global__ void scale_forward(
     int count, const float* bottom_data, const float* scale_data, const float* bias_data, int outer, int channels,
     int inner, float* kept, float* top_data) {
@@ -40,11 +41,4 @@ extern "C" __global__ void scale_backward(
   } else {
     scaled(count, top_diff, scale_data, nullptr, channels, inner, (float*)nullptr, bottom_diff);
   }
-}
-
-// bias_diff[c] += sum over o, i of top_diff[o, c, i]
-extern "C" __global__ void scale_backward_bias(
-    int count, const float* top_diff, int outer, int channels, int inner, float* bias_diff) {
-  const float sum = channel_sum(blockIdx.x, outer, channels, inner, [=](int at) { return top_diff[at]; });
-  if (threadIdx.x == 0) bias_diff[blockIdx.x] += sum;
 }

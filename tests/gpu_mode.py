@@ -1,15 +1,16 @@
-"""GPU mode in tests, on the emulated device of tests/cuda_on_cpu.
+"""GPU mode in tests: on the emulated device of tests/cuda_on_cpu, and on a real GPU where the tests have one.
 
-def test_of_a_net(gpu):                         # the fixture: once for each of SCHEDULES, CPU mode again afterwards
+def test_of_a_net(gpu):                         # the fixture: once in each of GPU_MODES, CPU mode again afterwards
     net = caffepy.Net(...)
 
-with running("gpu-random"):                     # or "cpu", "gpu-ascending", "gpu-descending"
+with running("gpu-random"):                     # or "cpu", "gpu-ascending", "gpu-descending", "gpu-real"
     ...
 
 with running("gpu-ascending"):
     check_bodies(relu_forward, bottom, top, negative_slope=0.1)     # the CUDA body against NumPy's
 
-Where no C++ compiler is there, all of them skip the test, saying so.
+Where no C++ compiler is there, the emulated modes skip the test, saying so. A test in mode REAL carries the marker
+`gpu`: `pytest -m gpu` runs those alone, and where no GPU can be used tests/conftest.py skips them with one reason.
 """
 
 import functools
@@ -22,38 +23,38 @@ import pytest
 from numpy.typing import NDArray
 
 from caffepy import device
+from caffepy.device.cuda import Cuda
 from caffepy.kernels import Kernel
 from tests.cuda_on_cpu import EmulatedCuda, unavailable
 
 SCHEDULES = ("ascending", "descending", "random")
-GPU_MODES = tuple(f"gpu-{schedule}" for schedule in SCHEDULES)
+REAL = pytest.param("gpu-real", marks=pytest.mark.gpu)
+"""GPU 0 of this machine."""
+GPU_MODES = (*(f"gpu-{schedule}" for schedule in SCHEDULES), REAL)
 MODES = ("cpu", *GPU_MODES)
 
 
 @contextmanager
-def running(mode: str) -> Iterator[EmulatedCuda | None]:
-    """Run in one of MODES; gives the emulated device, None in CPU mode. Afterwards it is CPU mode without emulation."""
+def running(mode: str) -> Iterator[Any]:
+    """Run in one of MODES; gives the GPU, None in CPU mode. Afterwards it is CPU mode without emulation."""
     if mode == "cpu":
         device.set_mode_cpu()
         yield None
         return
-    reason = unavailable()
-    if reason is not None:
-        pytest.skip(reason)
-    emulated = _emulated(mode.removeprefix("gpu-"))
-    device.use(emulated)
+    chosen = _real() if mode == "gpu-real" else _emulated(mode.removeprefix("gpu-"))
+    device.use(chosen)
     device.set_mode_gpu()
     try:
-        yield emulated
+        yield chosen
     finally:
         device.use()
 
 
-@pytest.fixture(params=SCHEDULES)
-def gpu(request: pytest.FixtureRequest) -> Iterator[EmulatedCuda | None]:
-    """GPU mode under each schedule of threads and blocks in turn."""
-    with running(f"gpu-{request.param}") as emulated:
-        yield emulated
+@pytest.fixture(params=GPU_MODES)
+def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """GPU mode: under each schedule of threads and blocks in turn, and on a real GPU."""
+    with running(request.param) as chosen:
+        yield chosen
 
 
 def check_bodies(
@@ -131,4 +132,11 @@ def _gpu() -> device.Gpu:
 @functools.cache
 def _emulated(schedule: str) -> EmulatedCuda:
     """One device for each schedule, so that what it has loaded serves all tests."""
+    if reason := unavailable():
+        pytest.skip(reason)
     return EmulatedCuda(schedule, seed=1)
+
+
+@functools.cache
+def _real() -> Cuda:
+    return Cuda(0)

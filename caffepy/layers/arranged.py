@@ -17,6 +17,8 @@ S = TypeVar("S", bound=np.generic)
 
 BLOCK = 1 << 17
 """About how many pixels of planes are worked on together, so that they stay in the cache."""
+RUN = 4096
+"""Positions below which NumPy's cost of a call outweighs what the cache gains."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Shifts:
 
     def together(self, planes: int) -> int:
         """How many planes `blocks` takes at a time, at most."""
-        return max(1, min(planes, BLOCK // (self.size * math.prod(self._runs))))
+        return max(1, min(planes, max(BLOCK // (self.size * math.prod(self._runs)), RUN // self.size)))
 
     def blocks(self, planes: int) -> Iterator[slice]:
         """Some planes at a time."""

@@ -66,6 +66,11 @@ class BaseConvolution(Layer):
             if shape != first:
                 raise self.error(f"all bottoms must have one shape, got {first} and {shape} in {name!r}")
 
+    def reserve(self, num: int, extent: Shape) -> None:
+        """Ask for the workspace that the operations need for `num` images of that extent."""
+        sizes = num, extent, self.blobs[0].shape, self.window, self.group
+        self.reserve_workspace(max(workspace_count(*sizes), convolution_plan.workspace_count(*sizes)))
+
 
 @register("Convolution", bottoms=(1, None), tops=(1, None))
 class Convolution(BaseConvolution):
@@ -84,8 +89,7 @@ class Convolution(BaseConvolution):
         if min(positions, default=1) < 1:
             raise self.error(f"the window {self.window} does not fit into the bottom, whose shape is {bottom}")
         self.positions = math.prod(positions)
-        sizes = self.num, extent, self.blobs[0].shape, self.window, self.group
-        self.reserve_workspace(max(workspace_count(*sizes), convolution_plan.workspace_count(*sizes)))
+        self.reserve(self.num, extent)
         return [(*bottom[: self.axis], self.num_output, *positions)] * len(bottom_shapes)
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:

@@ -116,7 +116,10 @@ def backward_weights_steps(
         left, right = images.top_vector, images.bottom_vector if call.pointwise else 1
         terms = images.num * images.positions
         product = Product(images.outputs, columns, terms, group, *_costs(call, left, right))
-        way = Way(product, gemm_plan.tiles(1), (left, right, vector(columns)))
+        narrow = (gemm_plan.NARROW,) if left == 4 else (gemm_plan.NARROW.since(90), gemm_plan.SHALLOW)
+        tensor = gemm_plan.on_request(*gemm_plan.TENSOR_TILES)
+        tiles = gemm_plan.LONG, gemm_plan.MIDDLE, *narrow, gemm_plan.SMALL, *tensor
+        way = Way(product, tiles, (left, right, vector(columns)))
         arguments: tuple[Argument, ...] = ("bottom_data", "top_diff", "workspace", "weight_diff", *astuple(images))
         summands = "workspace", "weight_diff"
         yield from _multiply("convolution_backward_weights", call, [way], arguments, summands, product.results)
@@ -149,8 +152,12 @@ def _phases(call: Call, images: Images) -> Way:
     costs = _costs(call, left, right)
     product = Product(images.channels, pixels, images.outputs * taps, call.group * phases, *costs)
     store = images.bottom_vector if phases == 1 else 1
-    largest = gemm_plan.LONG if call.pointwise and left == 1 else gemm_plan.FLAT
-    tiles = largest, gemm_plan.MIDDLE, gemm_plan.NARROW, gemm_plan.SMALL, gemm_plan.THIN
+    large: tuple[Tile, ...] = gemm_plan.FLAT.since(100), gemm_plan.LONG
+    if call.pointwise:
+        large = (gemm_plan.FLAT,) if left == 4 else (gemm_plan.LONG,)
+    small = (gemm_plan.SMALL,) if phases == 1 else (gemm_plan.SMALL.until(90), gemm_plan.SMALL_8.since(100))
+    usual = *large, gemm_plan.MIDDLE, gemm_plan.NARROW, *small, gemm_plan.THIN
+    tiles = *usual, *gemm_plan.on_request(gemm_plan.TENSOR_LARGE, *gemm_plan.TENSOR_TILES)
     return Way(product, tiles, (left, right, store), {"by_phase": True})
 
 
@@ -166,7 +173,8 @@ def _cells(call: Call, images: Images) -> list[Way]:
         cells *= (extent - 1 + pad) // step - pad // step + 1
         distances *= -(-kernel // step)
     product = Product(rows, cells, images.outputs * distances, call.group, _OF_CELL, _THROUGH_WINDOW)
-    return [Way(product, CELL_TILES, (1, 1, 1), {"by_phase": False})]
+    tiles = *CELL_TILES, *gemm_plan.on_request(gemm_plan.TENSOR_LOW)
+    return [Way(product, tiles, (1, 1, 1), {"by_phase": False})]
 
 
 def _multiply(
@@ -178,9 +186,9 @@ def _multiply(
     results: int,
 ) -> Iterator[Step]:
     """The fastest way's product, and where it is split the sum of its parts; `results` elements are written."""
-    multiprocessors, work = gemm_plan.multiprocessors(), _work(call)
-    choices = [(way, gemm_plan.choose(way.product, way.tiles, multiprocessors)) for way in ways]
-    way, choice = min(choices, key=lambda c: gemm_plan.cycles(c[0].product, c[1], multiprocessors))
+    work = _work(call)
+    number, choice = gemm_plan.pick(f"{entry}.cu", call, tuple((way.product, way.tiles) for way in ways))
+    way = ways[number]
     constants = _constants(call, choice.tile, way.vectors) | way.constants
     parts = call.stages[-1]
     launch = Launch(

@@ -11,6 +11,8 @@ Such a layer is its formula, its derivative, and which data the derivative reads
 
         def derivative(self, bottom_data, top_data, top_diff, bottom_diff):
             absval_backward(bottom_data, top_diff, bottom_diff)
+
+In place the bottom does not outlive forward: where the derivative reads it, the base keeps a copy.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
-from caffepy.layer import Layer
+from caffepy.layer import Layer, State
 
 BLOCK = 1 << 16
 """Elements that several passes of an operation's body work on before going on, so that they stay in the cache."""
@@ -31,16 +33,28 @@ class Elementwise(Layer):
     """bottom of any shape -> top of the same shape; each value from the one at the same place. Runs in place."""
 
     in_place = True
+    keeps_bottom = False
+    """Forward copies the bottom, and the copy is what `derivative` gets."""
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        """Of `reads`, which says what the derivative is made of, the bottom is kept in place."""
+        if self.runs_in_place and "bottom" in self.reads:
+            self.keeps_bottom, self.reads = True, tuple(name for name in self.reads if name != "bottom")
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        if self.keeps_bottom:
+            self.kept: State = self.state("bottom", bottom_shapes[0])
         return [bottom_shapes[0]]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        if self.keeps_bottom:
+            copy_forward(bottom[0].data, self.kept.array)
         self.value(bottom[0].data, top[0].data)
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         if propagate_down[0]:
-            self.derivative(bottom[0].data, top[0].data, top[0].diff, bottom[0].diff)
+            data = self.kept.array if self.keeps_bottom else bottom[0].data
+            self.derivative(data, top[0].data, top[0].diff, bottom[0].diff)
 
     def value(self, bottom_data: Floats, top_data: Floats) -> None:
         """Call the operation that writes `top_data`."""

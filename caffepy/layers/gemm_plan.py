@@ -6,17 +6,20 @@ parts in their order, so that the same product gives the same bits every time.
 """
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from caffepy import device
+from caffepy import device, precision, tuning
 from caffepy.kernels import THREADS, Launch
 
 PARTS = 1 << 22
 """Elements of workspace that the parts of one product take at most: 16 MiB, which stay in a large GPU's L2 cache."""
 MOST_PARTS = 64
 """Parts of one product at most; the second kernel's threads add up so many each."""
+SPLITS, SLOWER = 3, 3.0
+"""What `candidates` takes: how far the estimates are trusted."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class Tile:
     """Blocks that find registers on one multiprocessor."""
     oldest: int = 75
     """The compute capability from which on they do: for older ones the compiler spills some."""
+    newest: int = 999
+    """The one up to which they do."""
+    tf32: int = 0
+    """Instructions of tensor cores for a product: 1, of factors rounded to TF32; 3, of factors split in two; 0, none."""
 
     @property
     def threads(self) -> int:
@@ -54,16 +61,25 @@ class Tile:
     @property
     def shared_bytes(self) -> int:
         """Of a block: two slabs of either operand, two tables of terms, and the 1 KiB that CUDA takes."""
-        return 8 * self.tile_k * (self.tile_m + 4 + self.tile_n + 4 + 4) + 4 + 1024
+        terms, skew = (self.tile_k + 1, 8) if self.tf32 else (self.tile_k, 4)
+        return 8 * (terms * (self.tile_m + skew + self.tile_n + skew) + 4 * self.tile_k) + 4 + 1024
 
     def on(self, multiprocessors: Multiprocessors) -> "Tile":
         """The tile with as many blocks resident as find shared memory, too."""
         return replace(self, resident=min(self.resident, multiprocessors.shared_bytes // self.shared_bytes))
 
+    def since(self, capability: int) -> "Tile":
+        """The tile, for GPUs from this one on: where finding the operands takes registers that older ones lack."""
+        return replace(self, oldest=capability)
+
+    def until(self, capability: int) -> "Tile":
+        """The tile, for GPUs up to this one."""
+        return replace(self, newest=capability)
+
     @property
     def constants(self) -> dict[str, int]:
         """What kernels/gemm.cuh is compiled for."""
-        return {name: value for name, value in asdict(self).items() if name != "oldest"}
+        return {name: value for name, value in asdict(self).items() if name not in ("oldest", "newest")}
 
 
 LARGE = Tile(128, 128, 16, 8, 8, resident=2, oldest=90)
@@ -72,11 +88,31 @@ LONG = Tile(128, 64, 16, 8, 4, resident=2)
 """For operands that need more registers to be found in memory than the larger tiles leave."""
 MIDDLE = Tile(64, 64, 16, 8, 4, resident=4)
 NARROW = Tile(64, 32, 16, 8, 4, resident=8)
+SHALLOW = Tile(64, 32, 8, 8, 4, resident=8)
+"""In place of NARROW where that spills."""
 SMALL = Tile(32, 32, 16, 4, 4, resident=10)
+SMALL_8 = Tile(32, 32, 16, 4, 4, resident=8)
+"""In place of SMALL where that spills."""
 LOW = Tile(16, 128, 16, 4, 4, resident=4)
-THIN = Tile(4, 128, 16, 4, 1, resident=8)
+THIN = Tile(4, 128, 16, 4, 1, resident=7)
 """For a product of three or four rows: the diff of a colour image."""
 
+TENSOR_LARGE = Tile(128, 128, 16, 8, 16, resident=2, oldest=80, tf32=1)
+TENSOR_FLAT = Tile(128, 128, 8, 8, 8, resident=2, oldest=80, tf32=1)
+TENSOR_LONG = Tile(128, 64, 16, 8, 8, resident=2, oldest=80, tf32=1)
+TENSOR_MIDDLE = Tile(64, 64, 16, 4, 8, resident=4, oldest=80, tf32=1)
+TENSOR_NARROW = Tile(64, 32, 16, 4, 8, resident=6, oldest=80, tf32=1)
+TENSOR_LOW = Tile(64, 128, 16, 4, 8, resident=2, oldest=80, tf32=1)
+TENSOR_TILES = TENSOR_FLAT, TENSOR_LONG, TENSOR_MIDDLE, TENSOR_NARROW
+SPLIT = {
+    tile: replace(tile, resident=min(tile.resident, most), tf32=3)
+    for tile, most in ((TENSOR_LONG, 2), (TENSOR_MIDDLE, 3), (TENSOR_NARROW, 6), (TENSOR_LOW, 2))
+}
+"""The same with factors split in two, where that leaves registers enough."""
+
+TENSOR_RATE = {80: 512, 90: 640, 100: 640}
+"""Multiply-adds a cycle that mma.sync reaches on a multiprocessor in TF32, by compute capability; elsewhere as many as
+other instructions reach, 128. Hopper's tensor cores do 1024, but by wgmma alone."""
 
 Argument = str | int | float
 """Of a launch: the name of the operation's, or a number."""
@@ -111,13 +147,59 @@ class Choice:
         """Blocks: tiles, parts."""
         return _tiles(product, self.tile), self.parts
 
+    @property
+    def name(self) -> str:
+        """Among other choices for the same product."""
+        t = self.tile
+        numbers = f"{t.tile_m}x{t.tile_n}x{t.tile_k} by {t.thread_m}x{t.thread_n}"
+        return f"{numbers}{f' in {t.tf32}xtf32' if t.tf32 else ''}, {t.resident} resident, {self.parts} parts"
+
 
 @functools.lru_cache(maxsize=4096)
 def choose(product: Product, tiles: tuple[Tile, ...], multiprocessors: Multiprocessors, split: bool = True) -> Choice:
     """The tile and the number of parts that `cycles` finds fastest; the first tile and the fewer parts in a draw."""
-    usable = [tile.on(multiprocessors) for tile in tiles if tile.oldest <= multiprocessors.capability]
-    possible = [Choice(tile, *shares) for tile in usable for shares in _splits(product, tile, split)]
+    possible = itertools.chain.from_iterable(_possible(product, tiles, multiprocessors, split))
     return min(possible, key=lambda choice: cycles(product, choice, multiprocessors))
+
+
+def _possible(
+    product: Product, tiles: tuple[Tile, ...], multiprocessors: Multiprocessors, split: bool
+) -> Iterator[list[Choice]]:
+    """For each tile that this GPU may use, its choices."""
+    for tile in tiles:
+        if tile.oldest <= multiprocessors.capability <= tile.newest:
+            fitting = tile.on(multiprocessors)
+            yield [Choice(fitting, *shares) for shares in _splits(product, tile, split)]
+
+
+Ways = tuple[tuple[Product, tuple[Tile, ...]], ...]
+"""Products that give the same results, and the tiles that each may be computed with."""
+
+
+def pick(file: str, problem: object, ways: Ways, *, split: bool = True) -> tuple[int, Choice]:
+    """Which of the ways to take, and how: as measured on the running GPU, else by `choose`."""
+    room = multiprocessors()
+
+    def by_formula() -> tuple[int, Choice]:
+        choices = [(i, choose(product, tiles, room, split)) for i, (product, tiles) in enumerate(ways)]
+        return min(choices, key=lambda c: cycles(ways[c[0]][0], c[1], room))
+
+    return tuning.pick(file, (problem, precision.current()), by_formula, lambda: candidates(ways, room, split))
+
+
+@functools.lru_cache(maxsize=1024)
+def candidates(ways: Ways, multiprocessors: Multiprocessors, split: bool) -> dict[str, tuple[int, Choice]]:
+    """What is worth measuring, by name: each tile's SPLITS fastest choices, if not SLOWER times slower than the first.
+
+    The first is the fastest of all, as `cycles` estimates.
+    """
+    found: list[tuple[float, int, Choice]] = []
+    for i, (product, tiles) in enumerate(ways):
+        for choices in _possible(product, tiles, multiprocessors, split):
+            estimated = [(cycles(product, choice, multiprocessors), i, choice) for choice in choices]
+            found += sorted(estimated, key=lambda e: e[0])[:SPLITS]
+    found.sort(key=lambda e: e[0])
+    return {f"way {i}: {choice.name}": (i, choice) for estimate, i, choice in found if estimate < SLOWER * found[0][0]}
 
 
 def _splits(product: Product, tile: Tile, split: bool) -> list[tuple[int, int]]:
@@ -132,14 +214,14 @@ def cycles(product: Product, choice: Choice, multiprocessors: Multiprocessors) -
     """About how many clock cycles the product takes.
 
     A multiprocessor issues 4 warp instructions a cycle, so a slab costs its blocks what they issue: multiply-adds,
-    loads from shared memory, fetching, 80 for the loop and its barrier. Few warps leave gaps (1 to a scheduler about
-    30 %, 4 about 9 %), and no slab is faster than the next one arrives from memory (500 cycles). Blocks run in waves.
-    A block begins and ends in about 2000 cycles; parts cost a launch (3000) and their way to the L2 cache and back (12
-    bytes a cycle and multiprocessor).
+    loads from shared memory, fetching, 80 for the loop and its barrier; tensor cores multiply at a rate of their own.
+    Few warps leave gaps (1 to a scheduler about 30 %, 4 about 9 %), and no slab is faster than the next one arrives
+    from memory (500 cycles). Blocks run in waves. A block begins and ends in about 2000 cycles; parts cost a launch
+    (3000) and their way to the L2 cache and back (12 bytes a cycle and multiprocessor).
     """
     tile, blocks = choice.tile, _tiles(product, choice.tile) * choice.parts
     warps = tile.threads / 32
-    multiply = tile.tile_k * (tile.thread_m * tile.thread_n + (tile.thread_m + tile.thread_n) / 4)
+    multiply = tile.tile_k * _multiply_cost(tile, multiprocessors.capability)
     fetch = tile.tile_k * (tile.tile_m * product.left_cost + tile.tile_n * product.right_cost) / tile.threads
     issued = warps * (multiply + fetch + 80) / 4
 
@@ -152,6 +234,18 @@ def cycles(product: Product, choice: Choice, multiprocessors: Multiprocessors) -
     if choice.parts > 1:
         total += 3000 + 8 * product.results * choice.parts / (12 * multiprocessors.number)
     return total
+
+
+def _multiply_cost(tile: Tile, capability: int) -> float:
+    """Of a term, for a warp: multiply-adds and loads in cycles of its scheduler."""
+    sums = tile.thread_m * tile.thread_n
+    if tile.tf32:
+        # Each warp reads its 8 thread_m rows and 4 thread_n columns, of 128 bytes that shared memory gives a cycle; to
+        # split a factor takes two conversions, at half the rate of other instructions, and a subtraction.
+        read = tile.thread_m + tile.thread_n / 2
+        split = 5 * read / 4 if tile.tf32 == 3 else 0
+        return max(sums * tile.tf32 * 128 / TENSOR_RATE.get(capability, 128), read) + split
+    return sums + (tile.thread_m + tile.thread_n) / 4
 
 
 def _tiles(product: Product, tile: Tile) -> int:
@@ -180,7 +274,15 @@ def multiprocessors() -> Multiprocessors:
 def tiles(*vectors: int) -> tuple[Tile, ...]:
     """The usual ones, for operands of which so many elements are fetched at once."""
     large = (LARGE, FLAT) if set(vectors) == {4} else (LONG,)
-    return *large, MIDDLE, NARROW, SMALL
+    return *large, MIDDLE, NARROW, SMALL, *on_request(TENSOR_LARGE, *TENSOR_TILES)
+
+
+def on_request(*tensor_tiles: Tile) -> tuple[Tile, ...]:
+    """These, as caffepy.precision asks for them. Raises DeviceError where the running GPU cannot use them."""
+    asked = precision.current()
+    if asked == "3xtf32":
+        return tuple(SPLIT[tile] for tile in tensor_tiles if tile in SPLIT)
+    return tensor_tiles if asked == "tf32" else ()
 
 
 def cost(vector: int) -> float:

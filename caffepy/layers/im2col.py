@@ -1,9 +1,17 @@
-"""Convolution as a matrix product: images unfolded into one column per position of the window, and folded back."""
+"""Convolution as a matrix product: images unfolded into one column per position of the window, and folded back.
 
+The layer Im2col shows the columns.
+"""
+
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from caffepy.blob import Floats, Shape
+import numpy as np
+
+from caffepy.blob import Arrays, Floats, Ints, Shape
+from caffepy.kernels import kernel
+from caffepy.layer import Layer, State, register
 from caffepy.layers.arranged import Shifts, cut
 from caffepy.layers.window import Window
 
@@ -134,3 +142,75 @@ class Unfolding:
 
     def _positions(self) -> tuple[slice, ...]:
         return slice(None), slice(None), *(slice(extent) for extent in self._columns.positions)
+
+
+@register("Im2col", bottoms=1, tops=1)
+class Im2col(Layer):
+    """(..., c, *extent) -> (..., c * taps, *positions), c in convolution_param's `axis`: what convolution multiplies.
+
+    top[c, k, p] = bottom[c, p * stride + k * dilation - pad], zeros outside (Caffe: im2col_layer.cpp).
+    """
+
+    reads = ()
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        p, bottom = self.param.convolution_param, bottom_shapes[0]
+        self.axis = self.canonical_axis(p.axis, bottom)
+        self.window = Window.read(p, len(bottom) - self.axis - 1, self.error)
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        bottom = self.expect_axes(bottom_shapes, 0, self.axis + 1 + len(self.window.kernel))
+        extent = bottom[self.axis + 1 :]
+        positions = self.window.positions(extent)
+        if min(positions, default=1) < 1:
+            raise self.error(f"the window {self.window} does not fit into the bottom, whose shape is {bottom}")
+        pixels = self._pixels(extent, positions)
+        places = np.full((len(pixels), math.prod(extent)), -1, np.int32)
+        for seen, at in zip(pixels, places, strict=True):
+            at[seen[seen >= 0]] = np.flatnonzero(seen >= 0)
+        self.pixels: State = self.state("pixels", pixels.shape, np.int32)
+        self.places: State = self.state("places", places.shape, np.int32)
+        self.pixels.set(pixels)
+        self.places.set(places)
+        self.sizes = len(pixels), pixels.shape[1], places.shape[1]
+        return [(*bottom[: self.axis], bottom[self.axis] * len(pixels), *positions)]
+
+    def _pixels(self, extent: Shape, positions: Shape) -> Ints:
+        """(taps, positions): which pixel of a plane the position sees through the tap, -1 for one outside."""
+        w = self.window
+        padded = np.full([e + 2 * p for e, p in zip(extent, w.pad, strict=True)], -1, np.int32)
+        inside = tuple(slice(p, p + e) for e, p in zip(extent, w.pad, strict=True))
+        padded[inside] = np.arange(math.prod(extent)).reshape(extent)
+        steps = list(zip(positions, w.stride, w.dilation, strict=True))
+        seen = [
+            padded[tuple(slice(k * d, k * d + (n - 1) * s + 1, s) for k, (n, s, d) in zip(tap, steps, strict=True))]
+            for tap in itertools.product(*map(range, w.kernel))
+        ]
+        return np.stack(seen).reshape(len(seen), -1)
+
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        im2col_forward(bottom[0].data, self.pixels.array, *self.sizes, top[0].data)
+
+    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        if propagate_down[0]:
+            im2col_backward(top[0].diff, self.places.array, *self.sizes, bottom[0].diff)
+
+
+@kernel("im2col.cu", per="top_data")
+def im2col_forward(bottom_data: Floats, pixels: Ints, taps: int, positions: int, extent: int, top_data: Floats) -> None:
+    """top[plane, t, p] = bottom[plane, pixels[t, p]], 0 where that is -1; for planes of `extent` pixels"""
+    top = top_data.reshape(-1, taps, positions)
+    np.take(bottom_data.reshape(-1, extent), pixels.clip(0), axis=1, out=top)
+    top[:, pixels < 0] = 0
+
+
+@kernel("im2col.cu", per="bottom_diff")
+def im2col_backward(
+    top_diff: Floats, places: Ints, taps: int, positions: int, extent: int, bottom_diff: Floats
+) -> None:
+    """bottom_diff[plane, i] = the sum over t of top_diff[plane, t, places[t, i]], of those that are not -1"""
+    diff, top = bottom_diff.reshape(-1, extent), top_diff.reshape(-1, taps, positions)
+    diff[...] = 0
+    for tap in range(taps):
+        there = np.flatnonzero(places[tap] >= 0)
+        diff[:, there] += top[:, tap, places[tap, there]]

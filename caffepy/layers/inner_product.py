@@ -45,8 +45,7 @@ class InnerProduct(Layer):
                 f"bottom {self.param.bottom[0]!r} has shape {bottom}, from axis {self.axis} on "
                 f"{math.prod(bottom[self.axis :])} values; the weights {self.blobs[0].shape} need {self.inputs}"
             )
-        num, product = math.prod(bottom[: self.axis]), min(self.blobs[0].count, max(PRODUCT, self.blobs[0].shape[1]))
-        self.reserve_workspace(max(product, inner_product_plan.workspace_count(num, self.inputs, self.num_output)))
+        self.reserve_workspace(workspace_count(math.prod(bottom[: self.axis]), self.blobs[0].shape))
         return [(*bottom[: self.axis], self.num_output)]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
@@ -119,3 +118,10 @@ def inner_product_backward_weights(
 def inner_product_backward_bias(top_diff: Floats, bias_diff: Floats) -> None:
     """bias_diff[o] += sum over m of top_diff[m, o]"""
     bias_diff += top_diff.reshape(-1, bias_diff.size).sum(axis=0)
+
+
+def workspace_count(num: int, weight_shape: Shape) -> int:
+    """Elements of workspace that the operations need for `num` vectors."""
+    rows, columns = weight_shape
+    product = min(rows * columns, max(PRODUCT, columns))
+    return max(product, inner_product_plan.workspace_count(num, rows, columns))

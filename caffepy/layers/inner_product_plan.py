@@ -91,7 +91,8 @@ def backward_weights_steps(
     else:
         vectors = vector(rows), vector(columns), vector(columns)
         product = Product(rows, columns, num, 1, *(gemm_plan.cost(v) for v in vectors[:2]))
-        choice = gemm_plan.choose(product, gemm_plan.tiles(*vectors[:2]), gemm_plan.multiprocessors(), split=False)
+        ways = ((product, gemm_plan.tiles(*vectors[:2])),)
+        _, choice = gemm_plan.pick("inner_product_backward_weights.cu", call, ways, split=False)
         constants = _constants(choice.tile, 0, 1, vectors)
         threads, grid = choice.tile.threads, choice.grid(product)
         launch = Launch("inner_product_backward_weights", grid, (threads,), (*arguments, choice.slabs), constants)
@@ -129,7 +130,7 @@ def _multiply(
     results = call.num * call.columns
     if not results:
         return
-    grid, share, threads, constants = _stream(call) if call.few else _tiles(call)
+    grid, share, threads, constants = _stream(call) if call.few else _tiles(f"{entry}.cu", call)
     launch = Launch(entry, grid, (threads,), (*arguments, share, results), constants)
     parts = grid[1]
     yield Step(launch, Work(call.work.flops, call.work.floats + (parts - 1) * results))
@@ -154,11 +155,11 @@ def _stream(call: Call) -> tuple[tuple[int, int], int, int, dict[str, Any]]:
     return (blocks, max(1, -(-call.terms // share))), share, STREAM, constants
 
 
-def _tiles(call: Call) -> tuple[tuple[int, int], int, int, dict[str, Any]]:
+def _tiles(file: str, call: Call) -> tuple[tuple[int, int], int, int, dict[str, Any]]:
     vectors = vector(call.terms), vector(call.terms if call.by_rows else call.columns), vector(call.columns)
     costs = (gemm_plan.cost(v) for v in vectors[:2])
     product = Product(call.num, call.columns, call.terms, 1, *costs)
-    choice = gemm_plan.choose(product, gemm_plan.tiles(*vectors[:2]), gemm_plan.multiprocessors())
+    _, choice = gemm_plan.pick(file, call, ((product, gemm_plan.tiles(*vectors[:2])),))
     return choice.grid(product), choice.slabs, choice.tile.threads, _constants(choice.tile, 0, 1, vectors)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from caffepy.blob import Floats, Shape
 from caffepy.kernels import kernel
-from caffepy.layer import State, register
-from caffepy.layers.elementwise import BLOCK, Elementwise, blocks, copy_forward
+from caffepy.layer import register
+from caffepy.layers.elementwise import BLOCK, Elementwise, blocks
 from caffepy.proto.caffe_pb2 import TRAIN
 
 
@@ -25,19 +25,11 @@ class ReLU(Elementwise):
             # The derivative asks for the sign only, which a slope of at least 0 leaves standing in the top.
             self.reads = ("top",) if self.runs_in_place and self.negative_slope >= 0 else ("bottom",)
 
-    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
-        if self.keeps_bottom:
-            self.kept: State = self.state("bottom", bottom_shapes[0])
-        return super().reshape(bottom_shapes)
-
     def value(self, bottom_data: Floats, top_data: Floats) -> None:
-        if self.keeps_bottom:
-            copy_forward(bottom_data, self.kept.array)
         relu_forward(bottom_data, top_data, negative_slope=self.negative_slope)
 
     def derivative(self, bottom_data: Floats, top_data: Floats, top_diff: Floats, bottom_diff: Floats) -> None:
-        data = self.kept.array if self.keeps_bottom else bottom_data
-        relu_backward(data, top_diff, bottom_diff, negative_slope=self.negative_slope)
+        relu_backward(bottom_data, top_diff, bottom_diff, negative_slope=self.negative_slope)
 
 
 @kernel("relu.cu", per="top_data", each=4)

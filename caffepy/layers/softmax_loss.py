@@ -4,54 +4,81 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
-from caffepy.layer import register
+from caffepy.layer import State, register
 from caffepy.layers.elementwise import copy_forward
-from caffepy.layers.loss import Bools, LabelLoss, LabelRule, loss_normalizer
+from caffepy.layers.loss import LabelLoss, LabelRule, add_up, counted_labels, loss_normalizer
 from caffepy.layers.softmax import softmax_forward
 
 
+class SoftmaxLoss(LabelLoss):
+    """A loss of the softmax of scores, which is the optional second top."""
+
+    def axis_of(self, scores: Shape) -> int:
+        """Where in the scores' shape the classes are."""
+        raise NotImplementedError
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        scores, labels = bottom_shapes[:2]
+        self.extent = self.lay_out(scores, labels, self.axis_of(scores))
+        self.prob: State = self.state("prob", scores)
+        return [*super().reshape(bottom_shapes), scores][: len(self.param.top)]
+
+    def predict(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        """Check the labels, then compute the softmax and the normalizer."""
+        outer, classes, inner = self.extent
+        self.check_labels(bottom[1], classes, self.rule)
+        softmax_forward(bottom[0].data, *self.extent, self.prob.array)
+        loss_normalizer(bottom[1].data, outer, inner, self.normalizer.array, rule=self.rule)
+        for second in top[1:]:
+            copy_forward(self.prob.array, second.data)
+
+
 @register("SoftmaxWithLoss", bottoms=2, tops=(1, 2))
-class SoftmaxWithLoss(LabelLoss):
+class SoftmaxWithLoss(SoftmaxLoss):
     """scores (outer..., c, inner...), labels (outer * inner of them) -> loss (), and optionally the softmax as scores.
 
     loss = sum of -log(softmax(scores)[label]) over the labels that are not ignored, divided by the normalizer
-    (Caffe: softmax_loss_layer.cpp).
+    (Caffe: softmax_loss_layer.cpp). With weight_by_label_freqs each summand is multiplied by its label's
+    class_weighting (SegNet).
     """
 
-    reads = ("bottom",)  # the labels
+    def axis_of(self, scores: Shape) -> int:
+        return self.canonical_axis(self.param.softmax_param.axis, scores)
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
-        scores, labels = bottom_shapes
-        axis = self.canonical_axis(self.param.softmax_param.axis, scores)
-        outer, inner = math.prod(scores[:axis]), math.prod(scores[axis + 1 :])
-        if math.prod(labels) != outer * inner:
-            raise self.error(
-                f"bottom {self.param.bottom[1]!r} has shape {labels}, {math.prod(labels)} labels; scores of shape "
-                f"{scores} with classes along axis {axis} need {outer * inner}"
-            )
-        self.extent = outer, scores[axis], inner
-        self.prob = self.state("prob", scores)
-        return [*super().reshape(bottom_shapes), scores][: len(self.param.top)]
+        tops = super().reshape(bottom_shapes)
+        self.split_sum(math.prod(bottom_shapes[1]))
+        if self.param.loss_param.weight_by_label_freqs:
+            self._settle_weights(self.param.loss_param.class_weighting, self.extent[1])
+        return tops
+
+    def _settle_weights(self, weights: Sequence[float], classes: int) -> None:
+        if len(weights) != classes:
+            raise self.error(f"{len(weights)} class_weighting for {classes} classes; give one for each class")
+        self.weights: State = self.state("class_weight", (classes,))
+        self.weights.set(weights)
+
+    @property
+    def class_weight(self) -> Floats | None:
+        """(classes), or None for 1 each."""
+        return self.weights.array if self.param.loss_param.weight_by_label_freqs else None
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        outer, classes, inner = self.extent
-        label, prob, normalizer = bottom[1].data, self.prob.array, self.normalizer.array
-        self.check_labels(bottom[1], classes)
-        softmax_forward(bottom[0].data, *self.extent, prob)
-        loss_normalizer(label, outer, inner, normalizer, rule=self.rule)
-        softmax_loss_forward(prob, label, *self.extent, normalizer, top[0].data, rule=self.rule)
-        for second in top[1:]:
-            copy_forward(prob, second.data)
+        self.predict(bottom, top)
+        softmax_loss_forward(
+            self.prob.array, bottom[1].data, self.class_weight, *self.extent, self.parts, rule=self.rule
+        )
+        self.finish(top[0], self.normalizer.array, 1)
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         if propagate_down[0]:
             softmax_loss_backward(
                 self.prob.array,
                 bottom[1].data,
+                self.class_weight,
                 *self.extent,
                 self.normalizer.array,
                 top[0].diff,
@@ -60,29 +87,33 @@ class SoftmaxWithLoss(LabelLoss):
             )
 
 
-@kernel("softmax_loss.cu", rows="top_data", threads=1024)
+@kernel("softmax_loss.cu", rows="parts", threads=512)
 def softmax_loss_forward(
     prob: Floats,
     label_data: Floats,
+    class_weight: Floats | None,
     outer: int,
     channels: int,
     inner: int,
-    normalizer: Floats,
-    top_data: Floats,
+    parts: Floats,
     *,
     rule: LabelRule,
 ) -> None:
-    """top = -sum over o, i of log(max(prob[o, label[o, i], i], FLT_MIN)) / normalizer over the labels that count"""
-    counted, chosen = _labels(label_data, outer, channels, inner, rule)
-    of_label = np.take_along_axis(prob.reshape(outer, channels, inner), chosen, axis=1)
-    losses = np.log(np.maximum(of_label[:, 0], np.finfo(np.float32).tiny))
-    top_data[...] = -losses.sum(where=counted, dtype=np.float64) / normalizer[0]
+    """parts = partial sums over o, i of -class_weight[label] * log(max(prob[o, label, i], FLT_MIN)), label =
+    label[o, i], over the labels that count; without class_weight it is 1"""
+    counted, chosen = counted_labels(label_data, outer, channels, inner, rule)
+    of_label = np.take_along_axis(prob.reshape(outer, channels, inner), chosen, axis=1)[:, 0]
+    losses = -np.log(np.maximum(of_label, np.finfo(np.float32).tiny))
+    if class_weight is not None:
+        losses *= class_weight[chosen[:, 0]]
+    add_up(np.where(counted, losses, np.float32(0)), parts)
 
 
 @kernel("softmax_loss.cu", per="bottom_diff")
 def softmax_loss_backward(
     prob: Floats,
     label_data: Floats,
+    class_weight: Floats | None,
     outer: int,
     channels: int,
     inner: int,
@@ -92,20 +123,14 @@ def softmax_loss_backward(
     *,
     rule: LabelRule,
 ) -> None:
-    """bottom_diff[o, c, i] = (prob[o, c, i] - (c == label[o, i])) * top_diff / normalizer, 0 where not counted"""
-    counted, chosen = _labels(label_data, outer, channels, inner, rule)
+    """bottom_diff[o, c, i] = (prob[o, c, i] - (c == label)) * class_weight[label] * top_diff / normalizer, label =
+    label[o, i], 0 where it does not count"""
+    counted, chosen = counted_labels(label_data, outer, channels, inner, rule)
     dx = bottom_diff.reshape(outer, channels, inner)
     weight = top_diff.reshape(1) / normalizer
+    if class_weight is not None:
+        weight = weight * class_weight[chosen]
     np.multiply(prob.reshape(outer, channels, inner), weight, out=dx)
     np.put_along_axis(dx, chosen, np.take_along_axis(dx, chosen, axis=1) - weight, axis=1)
     if not counted.all():
         np.copyto(dx, 0, where=~counted[:, None])
-
-
-def _labels(
-    label_data: Floats, outer: int, channels: int, inner: int, rule: LabelRule
-) -> tuple[Bools, NDArray[np.intp]]:
-    """Which labels count (outer, inner), and the labels as indices (outer, 1, inner), 0 where they do not."""
-    labels = label_data.reshape(outer, inner)
-    counted = ~rule.ignored(labels) & (labels > -1) & (labels < channels)
-    return counted, np.where(counted, labels, 0).astype(np.intp)[:, None]

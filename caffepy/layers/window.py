@@ -41,6 +41,11 @@ class Window:
         axes = zip(extent, self.kernel, self.stride, self.pad, self.dilation, strict=True)
         return tuple((e + 2 * p - d * (k - 1) - 1) // s + 1 for e, k, s, p, d in axes)
 
+    def extent(self, positions: Shape) -> Shape:
+        """The smallest image along each axis that has as many windows; below 1 where pad alone has them."""
+        axes = zip(positions, self.kernel, self.stride, self.pad, self.dilation, strict=True)
+        return tuple(s * (n - 1) + d * (k - 1) + 1 - 2 * p for n, k, s, p, d in axes)
+
 
 def _per_axis(
     param: ConvolutionParameter, field: str, pair: str | None, default: int | None, axes: int, error: Error

@@ -1,9 +1,8 @@
-"""Binary .caffemodel files: scanned, not parsed, so that values go straight from the file to where they belong."""
+"""Binary .caffemodel files read: scanned, not parsed, so that values go straight from the file to where they belong."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from itertools import repeat
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -11,23 +10,26 @@ from google.protobuf.message import DecodeError, Message
 
 from caffepy.errors import ProtoError
 from caffepy.proto.caffe_pb2 import (
+    DOUBLE,
+    FLOAT,
+    FLOAT16,
     BlobProto,
-    BlobShape,
     LayerParameter,
     NetParameter,
     V0LayerParameter,
     V1LayerParameter,
 )
+from caffepy.proto.forks import has_fork_fields, reads_settings
 from caffepy.proto.stored import FloatArray, StoredBlob, Weights, blob_shape, check_count, is_legacy
 from caffepy.proto.upgrade import upgrade_net
-from caffepy.proto.wire import FIXED32, FIXED64, LENGTH, Field, Source, field_at, prefix
+from caffepy.proto.wire import FIXED32, FIXED64, LENGTH, VARINT, Field, Source, field_at
 
-Item = np.dtype[np.float32] | np.dtype[np.float64]
+Item = np.dtype[np.float16] | np.dtype[np.float32] | np.dtype[np.float64]
 
 log = logging.getLogger("caffepy")
 
 _CHUNK = 1 << 20  # bytes converted at a time
-_PARAMS_FROM = 100  # LayerParameter: forks agree on the numbers below
+_SETTINGS_FROM = 100  # LayerParameter: forks agree on the numbers below
 
 _INNER: dict[type[Message], set[int]] = {  # the fields that hold blobs, or messages with blobs
     NetParameter: {NetParameter.LAYER_FIELD_NUMBER, NetParameter.LAYERS_FIELD_NUMBER},
@@ -39,7 +41,10 @@ _VALUES: dict[int, Item] = {
     BlobProto.DATA_FIELD_NUMBER: np.dtype("<f4"),
     BlobProto.DOUBLE_DATA_FIELD_NUMBER: np.dtype("<f8"),
 }
-_DIFFS = {BlobProto.DIFF_FIELD_NUMBER, BlobProto.DOUBLE_DIFF_FIELD_NUMBER}
+_RAW_TYPE, _RAW_DATA = 10, 12
+"""BlobProto in NVCaffe: the type of the values, and the values as bytes; 11 and 13 are the diff's."""
+_RAW_ITEMS: dict[int, Item] = {FLOAT16: np.dtype("<f2"), FLOAT: np.dtype("<f4"), DOUBLE: np.dtype("<f8")}
+_DIFFS = {BlobProto.DIFF_FIELD_NUMBER, BlobProto.DOUBLE_DIFF_FIELD_NUMBER, 13}
 
 
 class Run(NamedTuple):
@@ -88,21 +93,25 @@ def _layer(source: Source, field: Field, layer: LayerParameter | V1LayerParamete
 
 def _without_blobs(source: Source, outer: Field, message: Message) -> list[Field]:
     """Parse the message that is `outer`'s value, but for the fields that hold blobs; returns those."""
-    inner, kept = [], []
+    inner, kept, settings = [], [], []
     message.SetInParent()
     for field in _fields(source, outer):
         if field.number in _INNER[type(message)] and field.kind == LENGTH:
             inner.append(field)
+        elif isinstance(message, LayerParameter) and field.number >= _SETTINGS_FROM:
+            settings.append(field)
         else:
             kept.append(field)
     try:
-        message.MergeFromString(b"".join(bytes(source.read(field.start, field.stop)) for field in kept))
-        _check_text(message)
+        _merge(message, b"".join(bytes(source.read(field.start, field.stop)) for field in kept))
     except (DecodeError, UnicodeError):
         message.Clear()
         message.SetInParent()
         for field in kept:
             _parse_field(source, field, message)
+    if isinstance(message, LayerParameter):
+        for field in settings:
+            _keep_setting(bytes(source.read(field.start, field.stop)), message)
     return inner
 
 
@@ -115,19 +124,32 @@ def _fields(source: Source, outer: Field) -> Iterator[Field]:
 
 
 def _parse_field(source: Source, field: Field, message: Message) -> None:
-    """Parse one field. A layer's settings that make no sense are left out: forks reuse the numbers of settings."""
-    trial = type(message)()
-    data = bytes(source.read(field.start, field.stop))
+    """Parse one field, told with its place if it cannot be read."""
     try:
-        trial.MergeFromString(data)
-        _check_text(trial)
+        _merge(message, bytes(source.read(field.start, field.stop)))
     except (DecodeError, UnicodeError) as error:
-        what = f"field {field.number} of {message.DESCRIPTOR.name} cannot be read"
-        if not isinstance(message, LayerParameter) or field.number < _PARAMS_FROM:
-            raise source.error(field.start, f"{what} ({error}); the file is damaged: download it again") from error
-        log.warning("%s, byte %d: %s and is left out; did a fork of Caffe write it?", source.name, field.start, what)
+        what = f"field {field.number} of {message.DESCRIPTOR.name} cannot be read ({error})"
+        raise source.error(field.start, f"{what}; the file is damaged: download it again") from error
+
+
+def _keep_setting(data: bytes, layer: LayerParameter) -> None:
+    """Parse one of a layer's settings if it can only be Caffe's own, else keep its bytes."""
+    trial = LayerParameter()
+    try:
+        _merge(trial, data)
+        trusted = reads_settings(layer) and not has_fork_fields(trial)
+    except (DecodeError, UnicodeError):
+        trusted = False
+    if trusted:
+        layer.MergeFromString(data)
     else:
-        message.MergeFromString(data)
+        layer.foreign_fields.append(data)
+
+
+def _merge(message: Message, data: bytes) -> None:
+    """Parse into the message; DecodeError or UnicodeError for what cannot be."""
+    message.MergeFromString(data)
+    _check_text(message)
 
 
 def _check_text(message: Message) -> None:
@@ -145,6 +167,7 @@ def _check_text(message: Message) -> None:
 def _blob(source: Source, outer: Field, where: str, index: int) -> StoredBlob:
     """The blob whose BlobProto is `outer`'s value."""
     runs: dict[int, list[Run]] = {number: [] for number in _VALUES}
+    raw_type, raw_data = -1, Field(_RAW_DATA, LENGTH, 0, 0, 0)
     rest = bytearray()
     at = outer.value
     while at < outer.stop:
@@ -152,15 +175,15 @@ def _blob(source: Source, outer: Field, where: str, index: int) -> StoredBlob:
         at = field.stop
         item = _VALUES.get(field.number)
         if item is not None and field.kind == LENGTH:
-            count, over = divmod(field.stop - field.value, item.itemsize)
-            if over:
-                raise source.error(field.start, f"expected whole values of {item.itemsize} bytes; the file is damaged")
-            if count:
-                runs[field.number].append(Run(field.value, count, item, item.itemsize))
+            runs[field.number] += _packed(source, field, item)
         elif item is not None and field.kind in (FIXED32, FIXED64) and field.stop - field.value == item.itemsize:
             run = _unpacked(source, field, outer.stop, item)
             runs[field.number].append(run)
             at = run.start + (run.length - 1) * run.stride + item.itemsize
+        elif field.number == _RAW_TYPE and field.kind == VARINT:
+            raw_type = source.read(field.value, field.stop)[0]
+        elif field.number == _RAW_DATA and field.kind == LENGTH:
+            raw_data = field
         elif field.number not in _DIFFS:
             rest += source.read(field.start, field.stop)
     try:
@@ -169,8 +192,18 @@ def _blob(source: Source, outer: Field, where: str, index: int) -> StoredBlob:
     except (DecodeError, ProtoError) as error:
         raise source.error(outer.start, f"{where} cannot be read ({error}); the file is damaged") from error
     values = runs[BlobProto.DOUBLE_DATA_FIELD_NUMBER] or runs[BlobProto.DATA_FIELD_NUMBER]
+    if not values and raw_type in _RAW_ITEMS:
+        values = _packed(source, raw_data, _RAW_ITEMS[raw_type])
     check_count(shape, sum(run.length for run in values), where)
     return StoredBlob(shape, partial(_read_runs, source, values), index=index, legacy=is_legacy(proto))
+
+
+def _packed(source: Source, field: Field, item: Item) -> list[Run]:
+    """The values that follow one another as the value of `field`."""
+    count, over = divmod(field.stop - field.value, item.itemsize)
+    if over:
+        raise source.error(field.start, f"expected whole values of {item.itemsize} bytes; the file is damaged")
+    return [Run(field.value, count, item, item.itemsize)] if count else []
 
 
 def _unpacked(source: Source, field: Field, end: int, item: Item) -> Run:
@@ -204,55 +237,3 @@ def _read_runs(source: Source, runs: Sequence[Run], out: FloatArray) -> None:
             raw = source.read(start, start + (target.size - 1) * run.stride + run.item.itemsize)
             with np.errstate(over="ignore", invalid="ignore"):
                 target[:] = np.ndarray(target.shape, run.item, raw, 0, (run.stride,))
-
-
-def write_binary(
-    path: str,
-    net: NetParameter,
-    blobs: Mapping[str, Sequence[FloatArray]],
-    diffs: Mapping[str, Sequence[FloatArray]],
-) -> None:
-    """Write the definition with the blobs (and diffs, if any) in it, in the order of fields that Caffe writes."""
-    head = NetParameter()
-    head.CopyFrom(net)
-    head.ClearField("layer")
-    with open(path, "wb") as file:
-        file.write(head.SerializePartialToString())
-        for layer in net.layer:
-            _write_layer(file, layer, blobs.get(layer.name, ()), diffs.get(layer.name, ()))
-
-
-def _write_layer(
-    file: BinaryIO, layer: LayerParameter, blobs: Sequence[FloatArray], diffs: Sequence[FloatArray]
-) -> None:
-    """Write one layer: the fields before `blobs`, the blobs, the fields after (unknown ones too)."""
-    place = LayerParameter.BLOBS_FIELD_NUMBER
-    before = LayerParameter(**{field.name: value for field, value in layer.ListFields() if field.number < place})
-    after = LayerParameter()
-    after.CopyFrom(layer)
-    for field, _ in layer.ListFields():
-        if field.number <= place:
-            after.ClearField(field.name)
-    parts: list[bytes | FloatArray] = [before.SerializePartialToString()]
-    for blob, diff in zip(blobs, diffs or repeat(None, len(blobs)), strict=True):
-        inner = _blob_parts(blob, diff)
-        parts += [prefix(place, _size(inner)), *inner]
-    parts.append(after.SerializePartialToString())
-    file.write(prefix(NetParameter.LAYER_FIELD_NUMBER, _size(parts)))
-    for part in parts:
-        file.write(part if isinstance(part, bytes) else np.ascontiguousarray(part, "<f4").data)
-
-
-def _blob_parts(data: FloatArray, diff: FloatArray | None) -> list[bytes | FloatArray]:
-    """A BlobProto in pieces, the arrays as they are."""
-    parts: list[bytes | FloatArray] = []
-    for number, values in ((BlobProto.DATA_FIELD_NUMBER, data), (BlobProto.DIFF_FIELD_NUMBER, diff)):
-        if values is not None and values.size:
-            parts += [prefix(number, _size([values])), values]
-    shape = BlobShape(dim=data.shape).SerializeToString()
-    return [*parts, prefix(BlobProto.SHAPE_FIELD_NUMBER, len(shape)) + shape]
-
-
-def _size(parts: Sequence[bytes | FloatArray]) -> int:
-    """The number of bytes, arrays counted as float32."""
-    return sum(len(part) if isinstance(part, bytes) else 4 * part.size for part in parts)

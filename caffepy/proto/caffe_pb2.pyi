@@ -17,6 +17,19 @@ class Phase(int, metaclass=EnumTypeWrapper):
 TRAIN: Phase
 TEST: Phase
 
+class Type(int, metaclass=EnumTypeWrapper):
+    DOUBLE: ClassVar[Type]
+    FLOAT: ClassVar[Type]
+    FLOAT16: ClassVar[Type]
+    INT: ClassVar[Type]
+    UINT: ClassVar[Type]
+
+DOUBLE: Type
+FLOAT: Type
+FLOAT16: Type
+INT: Type
+UINT: Type
+
 class BlobShape(Message):
     DIM_FIELD_NUMBER: ClassVar[int]
     dim: RepeatedScalarFieldContainer[int]
@@ -104,6 +117,7 @@ class FillerParameter(Message):
     STD_FIELD_NUMBER: ClassVar[int]
     SPARSE_FIELD_NUMBER: ClassVar[int]
     VARIANCE_NORM_FIELD_NUMBER: ClassVar[int]
+    ALPHA_FIELD_NUMBER: ClassVar[int]
     type: str
     value: float
     min: float
@@ -112,6 +126,7 @@ class FillerParameter(Message):
     std: float
     sparse: int
     variance_norm: FillerParameter.VarianceNorm
+    alpha: float
     def __init__(
         self,
         *,
@@ -123,6 +138,7 @@ class FillerParameter(Message):
         std: float | None = ...,
         sparse: int | None = ...,
         variance_norm: FillerParameter.VarianceNorm | None = ...,
+        alpha: float | None = ...,
     ) -> None: ...
 
 class NetParameter(Message):
@@ -134,6 +150,12 @@ class NetParameter(Message):
     STATE_FIELD_NUMBER: ClassVar[int]
     DEBUG_INFO_FIELD_NUMBER: ClassVar[int]
     INPUT_SHAPE_FIELD_NUMBER: ClassVar[int]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
+    DEFAULT_FORWARD_TYPE_FIELD_NUMBER: ClassVar[int]
+    DEFAULT_BACKWARD_TYPE_FIELD_NUMBER: ClassVar[int]
+    DEFAULT_FORWARD_MATH_FIELD_NUMBER: ClassVar[int]
+    DEFAULT_BACKWARD_MATH_FIELD_NUMBER: ClassVar[int]
+    GLOBAL_GRAD_SCALE_FIELD_NUMBER: ClassVar[int]
     LAYER_FIELD_NUMBER: ClassVar[int]
     name: str
     layers: RepeatedCompositeFieldContainer[V1LayerParameter]
@@ -143,6 +165,12 @@ class NetParameter(Message):
     state: NetState
     debug_info: bool
     input_shape: RepeatedCompositeFieldContainer[BlobShape]
+    engine: str
+    default_forward_type: Type
+    default_backward_type: Type
+    default_forward_math: Type
+    default_backward_math: Type
+    global_grad_scale: float
     layer: RepeatedCompositeFieldContainer[LayerParameter]
     def __init__(
         self,
@@ -155,6 +183,12 @@ class NetParameter(Message):
         state: NetState | None = ...,
         debug_info: bool | None = ...,
         input_shape: Iterable[BlobShape] | None = ...,
+        engine: str | None = ...,
+        default_forward_type: Type | None = ...,
+        default_backward_type: Type | None = ...,
+        default_forward_math: Type | None = ...,
+        default_backward_math: Type | None = ...,
+        global_grad_scale: float | None = ...,
         layer: Iterable[LayerParameter] | None = ...,
     ) -> None: ...
 
@@ -227,6 +261,18 @@ class SolverParameter(Message):
     TYPE_FIELD_NUMBER: ClassVar[int]
     LAYER_WISE_REDUCE_FIELD_NUMBER: ClassVar[int]
     WEIGHTS_FIELD_NUMBER: ClassVar[int]
+    EVAL_TYPE_FIELD_NUMBER: ClassVar[int]
+    AP_VERSION_FIELD_NUMBER: ClassVar[int]
+    SHOW_PER_CLASS_RESULT_FIELD_NUMBER: ClassVar[int]
+    SOLVER_DATA_TYPE_FIELD_NUMBER: ClassVar[int]
+    RAMPUP_INTERVAL_FIELD_NUMBER: ClassVar[int]
+    RAMPUP_LR_FIELD_NUMBER: ClassVar[int]
+    LARC_FIELD_NUMBER: ClassVar[int]
+    LARC_POLICY_FIELD_NUMBER: ClassVar[int]
+    LARC_ETA_FIELD_NUMBER: ClassVar[int]
+    WARMUP_ITER_FIELD_NUMBER: ClassVar[int]
+    WARMUP_START_LR_FIELD_NUMBER: ClassVar[int]
+    STEPEARLY_FIELD_NUMBER: ClassVar[int]
     train_net: str
     test_net: RepeatedScalarFieldContainer[str]
     test_iter: RepeatedScalarFieldContainer[int]
@@ -269,6 +315,18 @@ class SolverParameter(Message):
     type: str
     layer_wise_reduce: bool
     weights: RepeatedScalarFieldContainer[str]
+    eval_type: str
+    ap_version: str
+    show_per_class_result: bool
+    solver_data_type: Type
+    rampup_interval: int
+    rampup_lr: float
+    larc: bool
+    larc_policy: str
+    larc_eta: float
+    warmup_iter: int
+    warmup_start_lr: float
+    stepearly: int
     def __init__(
         self,
         *,
@@ -314,6 +372,18 @@ class SolverParameter(Message):
         type: str | None = ...,
         layer_wise_reduce: bool | None = ...,
         weights: Iterable[str] | None = ...,
+        eval_type: str | None = ...,
+        ap_version: str | None = ...,
+        show_per_class_result: bool | None = ...,
+        solver_data_type: Type | None = ...,
+        rampup_interval: int | None = ...,
+        rampup_lr: float | None = ...,
+        larc: bool | None = ...,
+        larc_policy: str | None = ...,
+        larc_eta: float | None = ...,
+        warmup_iter: int | None = ...,
+        warmup_start_lr: float | None = ...,
+        stepearly: int | None = ...,
     ) -> None: ...
 
 class SolverState(Message):
@@ -455,6 +525,66 @@ class LayerParameter(Message):
     RECURRENT_PARAM_FIELD_NUMBER: ClassVar[int]
     SWISH_PARAM_FIELD_NUMBER: ClassVar[int]
     CLIP_PARAM_FIELD_NUMBER: ClassVar[int]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
+    FORWARD_TYPE_FIELD_NUMBER: ClassVar[int]
+    BACKWARD_TYPE_FIELD_NUMBER: ClassVar[int]
+    FORWARD_MATH_FIELD_NUMBER: ClassVar[int]
+    BACKWARD_MATH_FIELD_NUMBER: ClassVar[int]
+    RESHAPE_EVERY_ITER_FIELD_NUMBER: ClassVar[int]
+    FOREIGN_FIELDS_FIELD_NUMBER: ClassVar[int]
+    APL_PARAM_FIELD_NUMBER: ClassVar[int]
+    ANNOTATED_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
+    BATCH_TO_SPACE_ND_PARAM_FIELD_NUMBER: ClassVar[int]
+    BBOX_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
+    BN_PARAM_FIELD_NUMBER: ClassVar[int]
+    BOX_ANNOTATOR_OHEM_PARAM_FIELD_NUMBER: ClassVar[int]
+    CORRELATION_PARAM_FIELD_NUMBER: ClassVar[int]
+    CROP_CENTER_PARAM_FIELD_NUMBER: ClassVar[int]
+    DENSE_IMAGE_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
+    DEPTH_TO_SPACE_PARAM_FIELD_NUMBER: ClassVar[int]
+    DETECTION_EVALUATE_PARAM_FIELD_NUMBER: ClassVar[int]
+    DETECTION_OUTPUT_PARAM_FIELD_NUMBER: ClassVar[int]
+    DETECTNET_AUGMENTATION_PARAM_FIELD_NUMBER: ClassVar[int]
+    DETECTNET_GROUNDTRUTH_PARAM_FIELD_NUMBER: ClassVar[int]
+    ELTWISE_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
+    FLIP_PARAM_FIELD_NUMBER: ClassVar[int]
+    FLOW_WARP_PARAM_FIELD_NUMBER: ClassVar[int]
+    INNER_DISTANCE_PARAM_FIELD_NUMBER: ClassVar[int]
+    INSANITY_PARAM_FIELD_NUMBER: ClassVar[int]
+    INTERP_PARAM_FIELD_NUMBER: ClassVar[int]
+    L1_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
+    MULTIBOX_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
+    MULTI_STAGE_MEANFIELD_PARAM_FIELD_NUMBER: ClassVar[int]
+    NORM_PARAM_FIELD_NUMBER: ClassVar[int]
+    NORMALIZE_PARAM_FIELD_NUMBER: ClassVar[int]
+    PAD_PARAM_FIELD_NUMBER: ClassVar[int]
+    PERMUTE_PARAM_FIELD_NUMBER: ClassVar[int]
+    PRIOR_BOX_PARAM_FIELD_NUMBER: ClassVar[int]
+    PROPOSAL_PARAM_FIELD_NUMBER: ClassVar[int]
+    PSROI_POOLING_PARAM_FIELD_NUMBER: ClassVar[int]
+    REGION_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
+    RELU6_PARAM_FIELD_NUMBER: ClassVar[int]
+    REORG_PARAM_FIELD_NUMBER: ClassVar[int]
+    RESAMPLE_PARAM_FIELD_NUMBER: ClassVar[int]
+    RESIZE_BILINEAR_PARAM_FIELD_NUMBER: ClassVar[int]
+    RESIZE_NEAREST_NEIGHBOR_PARAM_FIELD_NUMBER: ClassVar[int]
+    ROI_POOLING_PARAM_FIELD_NUMBER: ClassVar[int]
+    SEG_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
+    SEGMENTATION_EVALUATE_PARAM_FIELD_NUMBER: ClassVar[int]
+    SELU_DROPOUT_PARAM_FIELD_NUMBER: ClassVar[int]
+    SHUFFLE_CHANNEL_PARAM_FIELD_NUMBER: ClassVar[int]
+    SMOOTH_L1_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
+    SPACE_TO_BATCH_ND_PARAM_FIELD_NUMBER: ClassVar[int]
+    SQUEEZE_PARAM_FIELD_NUMBER: ClassVar[int]
+    SQUEEZEDET_PARAM_FIELD_NUMBER: ClassVar[int]
+    UNPOOLING_PARAM_FIELD_NUMBER: ClassVar[int]
+    UPSAMPLE_PARAM_FIELD_NUMBER: ClassVar[int]
+    UPSAMPLE_DARKNET_PARAM_FIELD_NUMBER: ClassVar[int]
+    VIDEO_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
+    YOLO_DETECTION_OUTPUT_PARAM_FIELD_NUMBER: ClassVar[int]
+    YOLO_SEG_PARAM_FIELD_NUMBER: ClassVar[int]
+    YOLOV3_PARAM_FIELD_NUMBER: ClassVar[int]
+    YOLOV3_DETECTION_OUTPUT_PARAM_FIELD_NUMBER: ClassVar[int]
     name: str
     type: str
     bottom: RepeatedScalarFieldContainer[str]
@@ -515,6 +645,66 @@ class LayerParameter(Message):
     recurrent_param: RecurrentParameter
     swish_param: SwishParameter
     clip_param: ClipParameter
+    engine: str
+    forward_type: Type
+    backward_type: Type
+    forward_math: Type
+    backward_math: Type
+    reshape_every_iter: bool
+    foreign_fields: RepeatedScalarFieldContainer[bytes]
+    apl_param: APLParameter
+    annotated_data_param: AnnotatedDataParameter
+    batch_to_space_nd_param: BatchToSpaceNDParameter
+    bbox_data_param: BBoxDataParameter
+    bn_param: BNParameter
+    box_annotator_ohem_param: BoxAnnotatorOHEMParameter
+    correlation_param: CorrelationParameter
+    crop_center_param: CropCenterParameter
+    dense_image_data_param: DenseImageDataParameter
+    depth_to_space_param: DepthToSpaceParameter
+    detection_evaluate_param: DetectionEvaluateParameter
+    detection_output_param: DetectionOutputParameter
+    detectnet_augmentation_param: DetectNetAugmentationParameter
+    detectnet_groundtruth_param: DetectNetGroundTruthParameter
+    eltwise_accuracy_param: EltwiseAccuracyParameter
+    flip_param: FlipParameter
+    flow_warp_param: FlowWarpParameter
+    inner_distance_param: InnerDistanceParameter
+    insanity_param: InsanityParameter
+    interp_param: InterpParameter
+    l1_loss_param: L1LossParameter
+    multibox_loss_param: MultiBoxLossParameter
+    multi_stage_meanfield_param: MultiStageMeanfieldParameter
+    norm_param: NormalizeParameter
+    normalize_param: NormalizeParameter
+    pad_param: PadParameter
+    permute_param: PermuteParameter
+    prior_box_param: PriorBoxParameter
+    proposal_param: ProposalParameter
+    psroi_pooling_param: PSROIPoolingParameter
+    region_loss_param: RegionLossParameter
+    relu6_param: ReLUParameter
+    reorg_param: ReorgParameter
+    resample_param: ResampleParameter
+    resize_bilinear_param: ResizeToParameter
+    resize_nearest_neighbor_param: ResizeToParameter
+    roi_pooling_param: ROIPoolingParameter
+    seg_accuracy_param: SegAccuracyParameter
+    segmentation_evaluate_param: SegmentationEvaluateParameter
+    selu_dropout_param: SeLuDropoutParameter
+    shuffle_channel_param: ShuffleChannelParameter
+    smooth_l1_loss_param: SmoothL1LossParameter
+    space_to_batch_nd_param: SpaceToBatchNDParameter
+    squeeze_param: SqueezeParameter
+    squeezedet_param: SqueezeDetParameter
+    unpooling_param: UnpoolingParameter
+    upsample_param: UpsampleParameter
+    upsample_darknet_param: UpsampleParameter
+    video_data_param: VideoDataParameter
+    yolo_detection_output_param: YoloDetectionOutputParameter
+    yolo_seg_param: YoloSegParameter
+    yolov3_param: Yolov3Parameter
+    yolov3_detection_output_param: Yolov3DetectionOutputParameter
     def __init__(
         self,
         *,
@@ -578,6 +768,66 @@ class LayerParameter(Message):
         recurrent_param: RecurrentParameter | None = ...,
         swish_param: SwishParameter | None = ...,
         clip_param: ClipParameter | None = ...,
+        engine: str | None = ...,
+        forward_type: Type | None = ...,
+        backward_type: Type | None = ...,
+        forward_math: Type | None = ...,
+        backward_math: Type | None = ...,
+        reshape_every_iter: bool | None = ...,
+        foreign_fields: Iterable[bytes] | None = ...,
+        apl_param: APLParameter | None = ...,
+        annotated_data_param: AnnotatedDataParameter | None = ...,
+        batch_to_space_nd_param: BatchToSpaceNDParameter | None = ...,
+        bbox_data_param: BBoxDataParameter | None = ...,
+        bn_param: BNParameter | None = ...,
+        box_annotator_ohem_param: BoxAnnotatorOHEMParameter | None = ...,
+        correlation_param: CorrelationParameter | None = ...,
+        crop_center_param: CropCenterParameter | None = ...,
+        dense_image_data_param: DenseImageDataParameter | None = ...,
+        depth_to_space_param: DepthToSpaceParameter | None = ...,
+        detection_evaluate_param: DetectionEvaluateParameter | None = ...,
+        detection_output_param: DetectionOutputParameter | None = ...,
+        detectnet_augmentation_param: DetectNetAugmentationParameter | None = ...,
+        detectnet_groundtruth_param: DetectNetGroundTruthParameter | None = ...,
+        eltwise_accuracy_param: EltwiseAccuracyParameter | None = ...,
+        flip_param: FlipParameter | None = ...,
+        flow_warp_param: FlowWarpParameter | None = ...,
+        inner_distance_param: InnerDistanceParameter | None = ...,
+        insanity_param: InsanityParameter | None = ...,
+        interp_param: InterpParameter | None = ...,
+        l1_loss_param: L1LossParameter | None = ...,
+        multibox_loss_param: MultiBoxLossParameter | None = ...,
+        multi_stage_meanfield_param: MultiStageMeanfieldParameter | None = ...,
+        norm_param: NormalizeParameter | None = ...,
+        normalize_param: NormalizeParameter | None = ...,
+        pad_param: PadParameter | None = ...,
+        permute_param: PermuteParameter | None = ...,
+        prior_box_param: PriorBoxParameter | None = ...,
+        proposal_param: ProposalParameter | None = ...,
+        psroi_pooling_param: PSROIPoolingParameter | None = ...,
+        region_loss_param: RegionLossParameter | None = ...,
+        relu6_param: ReLUParameter | None = ...,
+        reorg_param: ReorgParameter | None = ...,
+        resample_param: ResampleParameter | None = ...,
+        resize_bilinear_param: ResizeToParameter | None = ...,
+        resize_nearest_neighbor_param: ResizeToParameter | None = ...,
+        roi_pooling_param: ROIPoolingParameter | None = ...,
+        seg_accuracy_param: SegAccuracyParameter | None = ...,
+        segmentation_evaluate_param: SegmentationEvaluateParameter | None = ...,
+        selu_dropout_param: SeLuDropoutParameter | None = ...,
+        shuffle_channel_param: ShuffleChannelParameter | None = ...,
+        smooth_l1_loss_param: SmoothL1LossParameter | None = ...,
+        space_to_batch_nd_param: SpaceToBatchNDParameter | None = ...,
+        squeeze_param: SqueezeParameter | None = ...,
+        squeezedet_param: SqueezeDetParameter | None = ...,
+        unpooling_param: UnpoolingParameter | None = ...,
+        upsample_param: UpsampleParameter | None = ...,
+        upsample_darknet_param: UpsampleParameter | None = ...,
+        video_data_param: VideoDataParameter | None = ...,
+        yolo_detection_output_param: YoloDetectionOutputParameter | None = ...,
+        yolo_seg_param: YoloSegParameter | None = ...,
+        yolov3_param: Yolov3Parameter | None = ...,
+        yolov3_detection_output_param: Yolov3DetectionOutputParameter | None = ...,
     ) -> None: ...
 
 class TransformationParameter(Message):
@@ -588,6 +838,14 @@ class TransformationParameter(Message):
     MEAN_VALUE_FIELD_NUMBER: ClassVar[int]
     FORCE_COLOR_FIELD_NUMBER: ClassVar[int]
     FORCE_GRAY_FIELD_NUMBER: ClassVar[int]
+    CROP_H_FIELD_NUMBER: ClassVar[int]
+    CROP_W_FIELD_NUMBER: ClassVar[int]
+    RESIZE_PARAM_FIELD_NUMBER: ClassVar[int]
+    NOISE_PARAM_FIELD_NUMBER: ClassVar[int]
+    DISTORT_PARAM_FIELD_NUMBER: ClassVar[int]
+    EXPAND_PARAM_FIELD_NUMBER: ClassVar[int]
+    EMIT_CONSTRAINT_FIELD_NUMBER: ClassVar[int]
+    USE_GPU_TRANSFORM_FIELD_NUMBER: ClassVar[int]
     scale: float
     mirror: bool
     crop_size: int
@@ -595,6 +853,14 @@ class TransformationParameter(Message):
     mean_value: RepeatedScalarFieldContainer[float]
     force_color: bool
     force_gray: bool
+    crop_h: int
+    crop_w: int
+    resize_param: RepeatedCompositeFieldContainer[ResizeParameter]
+    noise_param: NoiseParameter
+    distort_param: DistortionParameter
+    expand_param: ExpansionParameter
+    emit_constraint: EmitConstraint
+    use_gpu_transform: bool
     def __init__(
         self,
         *,
@@ -605,6 +871,14 @@ class TransformationParameter(Message):
         mean_value: Iterable[float] | None = ...,
         force_color: bool | None = ...,
         force_gray: bool | None = ...,
+        crop_h: int | None = ...,
+        crop_w: int | None = ...,
+        resize_param: Iterable[ResizeParameter] | None = ...,
+        noise_param: NoiseParameter | None = ...,
+        distort_param: DistortionParameter | None = ...,
+        expand_param: ExpansionParameter | None = ...,
+        emit_constraint: EmitConstraint | None = ...,
+        use_gpu_transform: bool | None = ...,
     ) -> None: ...
 
 class LossParameter(Message):
@@ -613,23 +887,34 @@ class LossParameter(Message):
         VALID: ClassVar[LossParameter.NormalizationMode]
         BATCH_SIZE: ClassVar[LossParameter.NormalizationMode]
         NONE: ClassVar[LossParameter.NormalizationMode]
+        PRE_FIXED: ClassVar[LossParameter.NormalizationMode]
 
     FULL: ClassVar[LossParameter.NormalizationMode]
     VALID: ClassVar[LossParameter.NormalizationMode]
     BATCH_SIZE: ClassVar[LossParameter.NormalizationMode]
     NONE: ClassVar[LossParameter.NormalizationMode]
+    PRE_FIXED: ClassVar[LossParameter.NormalizationMode]
     IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
     NORMALIZE_FIELD_NUMBER: ClassVar[int]
     NORMALIZATION_FIELD_NUMBER: ClassVar[int]
+    CLASS_WEIGHTING_FIELD_NUMBER: ClassVar[int]
+    WEIGHT_BY_LABEL_FREQS_FIELD_NUMBER: ClassVar[int]
+    PRE_FIXED_NORMALIZER_FIELD_NUMBER: ClassVar[int]
     ignore_label: int
     normalize: bool
     normalization: LossParameter.NormalizationMode
+    class_weighting: RepeatedScalarFieldContainer[float]
+    weight_by_label_freqs: bool
+    pre_fixed_normalizer: float
     def __init__(
         self,
         *,
         ignore_label: int | None = ...,
         normalize: bool | None = ...,
         normalization: LossParameter.NormalizationMode | None = ...,
+        class_weighting: Iterable[float] | None = ...,
+        weight_by_label_freqs: bool | None = ...,
+        pre_fixed_normalizer: float | None = ...,
     ) -> None: ...
 
 class AccuracyParameter(Message):
@@ -668,15 +953,18 @@ class BatchNormParameter(Message):
     USE_GLOBAL_STATS_FIELD_NUMBER: ClassVar[int]
     MOVING_AVERAGE_FRACTION_FIELD_NUMBER: ClassVar[int]
     EPS_FIELD_NUMBER: ClassVar[int]
+    ADD_EPS_BEFORE_SQRT_FIELD_NUMBER: ClassVar[int]
     use_global_stats: bool
     moving_average_fraction: float
     eps: float
+    add_eps_before_sqrt: bool
     def __init__(
         self,
         *,
         use_global_stats: bool | None = ...,
         moving_average_fraction: float | None = ...,
         eps: float | None = ...,
+        add_eps_before_sqrt: bool | None = ...,
     ) -> None: ...
 
 class BiasParameter(Message):
@@ -728,6 +1016,11 @@ class ConvolutionParameter(Message):
     AXIS_FIELD_NUMBER: ClassVar[int]
     FORCE_ND_IM2COL_FIELD_NUMBER: ClassVar[int]
     DILATION_FIELD_NUMBER: ClassVar[int]
+    PAD_L_FIELD_NUMBER: ClassVar[int]
+    PAD_R_FIELD_NUMBER: ClassVar[int]
+    PAD_T_FIELD_NUMBER: ClassVar[int]
+    PAD_B_FIELD_NUMBER: ClassVar[int]
+    PAD_TYPE_FIELD_NUMBER: ClassVar[int]
     num_output: int
     bias_term: bool
     pad: RepeatedScalarFieldContainer[int]
@@ -746,6 +1039,11 @@ class ConvolutionParameter(Message):
     axis: int
     force_nd_im2col: bool
     dilation: RepeatedScalarFieldContainer[int]
+    pad_l: int
+    pad_r: int
+    pad_t: int
+    pad_b: int
+    pad_type: int
     def __init__(
         self,
         *,
@@ -767,6 +1065,11 @@ class ConvolutionParameter(Message):
         axis: int | None = ...,
         force_nd_im2col: bool | None = ...,
         dilation: Iterable[int] | None = ...,
+        pad_l: int | None = ...,
+        pad_r: int | None = ...,
+        pad_t: int | None = ...,
+        pad_b: int | None = ...,
+        pad_type: int | None = ...,
     ) -> None: ...
 
 class CropParameter(Message):
@@ -793,6 +1096,7 @@ class DataParameter(Message):
     BACKEND_FIELD_NUMBER: ClassVar[int]
     FORCE_ENCODED_COLOR_FIELD_NUMBER: ClassVar[int]
     PREFETCH_FIELD_NUMBER: ClassVar[int]
+    SHUFFLE_FIELD_NUMBER: ClassVar[int]
     source: str
     scale: float
     mean_file: str
@@ -803,6 +1107,7 @@ class DataParameter(Message):
     backend: DataParameter.DB
     force_encoded_color: bool
     prefetch: int
+    shuffle: bool
     def __init__(
         self,
         *,
@@ -816,12 +1121,15 @@ class DataParameter(Message):
         backend: DataParameter.DB | None = ...,
         force_encoded_color: bool | None = ...,
         prefetch: int | None = ...,
+        shuffle: bool | None = ...,
     ) -> None: ...
 
 class DropoutParameter(Message):
     DROPOUT_RATIO_FIELD_NUMBER: ClassVar[int]
+    SAMPLE_WEIGHTS_TEST_FIELD_NUMBER: ClassVar[int]
     dropout_ratio: float
-    def __init__(self, *, dropout_ratio: float | None = ...) -> None: ...
+    sample_weights_test: bool
+    def __init__(self, *, dropout_ratio: float | None = ..., sample_weights_test: bool | None = ...) -> None: ...
 
 class DummyDataParameter(Message):
     DATA_FILLER_FIELD_NUMBER: ClassVar[int]
@@ -944,6 +1252,14 @@ class HingeLossParameter(Message):
     def __init__(self, *, norm: HingeLossParameter.Norm | None = ...) -> None: ...
 
 class ImageDataParameter(Message):
+    class LabelType(int, metaclass=EnumTypeWrapper):
+        NONE: ClassVar[ImageDataParameter.LabelType]
+        IMAGE: ClassVar[ImageDataParameter.LabelType]
+        PIXEL: ClassVar[ImageDataParameter.LabelType]
+
+    NONE: ClassVar[ImageDataParameter.LabelType]
+    IMAGE: ClassVar[ImageDataParameter.LabelType]
+    PIXEL: ClassVar[ImageDataParameter.LabelType]
     SOURCE_FIELD_NUMBER: ClassVar[int]
     SCALE_FIELD_NUMBER: ClassVar[int]
     MEAN_FILE_FIELD_NUMBER: ClassVar[int]
@@ -956,6 +1272,9 @@ class ImageDataParameter(Message):
     NEW_WIDTH_FIELD_NUMBER: ClassVar[int]
     IS_COLOR_FIELD_NUMBER: ClassVar[int]
     ROOT_FOLDER_FIELD_NUMBER: ClassVar[int]
+    LABEL_TYPE_FIELD_NUMBER: ClassVar[int]
+    IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
+    IMAGES_IN_COLOR_FIELD_NUMBER: ClassVar[int]
     source: str
     scale: float
     mean_file: str
@@ -968,6 +1287,9 @@ class ImageDataParameter(Message):
     new_width: int
     is_color: bool
     root_folder: str
+    label_type: ImageDataParameter.LabelType
+    ignore_label: int
+    images_in_color: bool
     def __init__(
         self,
         *,
@@ -983,6 +1305,9 @@ class ImageDataParameter(Message):
         new_width: int | None = ...,
         is_color: bool | None = ...,
         root_folder: str | None = ...,
+        label_type: ImageDataParameter.LabelType | None = ...,
+        ignore_label: int | None = ...,
+        images_in_color: bool | None = ...,
     ) -> None: ...
 
 class InfogainLossParameter(Message):
@@ -1111,10 +1436,12 @@ class PoolingParameter(Message):
         MAX: ClassVar[PoolingParameter.PoolMethod]
         AVE: ClassVar[PoolingParameter.PoolMethod]
         STOCHASTIC: ClassVar[PoolingParameter.PoolMethod]
+        AVE_EXC_PAD: ClassVar[PoolingParameter.PoolMethod]
 
     MAX: ClassVar[PoolingParameter.PoolMethod]
     AVE: ClassVar[PoolingParameter.PoolMethod]
     STOCHASTIC: ClassVar[PoolingParameter.PoolMethod]
+    AVE_EXC_PAD: ClassVar[PoolingParameter.PoolMethod]
     class Engine(int, metaclass=EnumTypeWrapper):
         DEFAULT: ClassVar[PoolingParameter.Engine]
         CAFFE: ClassVar[PoolingParameter.Engine]
@@ -1142,6 +1469,12 @@ class PoolingParameter(Message):
     ENGINE_FIELD_NUMBER: ClassVar[int]
     GLOBAL_POOLING_FIELD_NUMBER: ClassVar[int]
     ROUND_MODE_FIELD_NUMBER: ClassVar[int]
+    PAD_L_FIELD_NUMBER: ClassVar[int]
+    PAD_R_FIELD_NUMBER: ClassVar[int]
+    PAD_T_FIELD_NUMBER: ClassVar[int]
+    PAD_B_FIELD_NUMBER: ClassVar[int]
+    PAD_TYPE_FIELD_NUMBER: ClassVar[int]
+    CEIL_MODE_FIELD_NUMBER: ClassVar[int]
     pool: PoolingParameter.PoolMethod
     kernel_size: int
     stride: int
@@ -1155,6 +1488,12 @@ class PoolingParameter(Message):
     engine: PoolingParameter.Engine
     global_pooling: bool
     round_mode: PoolingParameter.RoundMode
+    pad_l: int
+    pad_r: int
+    pad_t: int
+    pad_b: int
+    pad_type: int
+    ceil_mode: bool
     def __init__(
         self,
         *,
@@ -1171,6 +1510,12 @@ class PoolingParameter(Message):
         engine: PoolingParameter.Engine | None = ...,
         global_pooling: bool | None = ...,
         round_mode: PoolingParameter.RoundMode | None = ...,
+        pad_l: int | None = ...,
+        pad_r: int | None = ...,
+        pad_t: int | None = ...,
+        pad_b: int | None = ...,
+        pad_type: int | None = ...,
+        ceil_mode: bool | None = ...,
     ) -> None: ...
 
 class PowerParameter(Message):
@@ -1257,9 +1602,17 @@ class ReLUParameter(Message):
     CUDNN: ClassVar[ReLUParameter.Engine]
     NEGATIVE_SLOPE_FIELD_NUMBER: ClassVar[int]
     ENGINE_FIELD_NUMBER: ClassVar[int]
+    RELU6_FIELD_NUMBER: ClassVar[int]
     negative_slope: float
     engine: ReLUParameter.Engine
-    def __init__(self, *, negative_slope: float | None = ..., engine: ReLUParameter.Engine | None = ...) -> None: ...
+    relu6: bool
+    def __init__(
+        self,
+        *,
+        negative_slope: float | None = ...,
+        engine: ReLUParameter.Engine | None = ...,
+        relu6: bool | None = ...,
+    ) -> None: ...
 
 class ReshapeParameter(Message):
     SHAPE_FIELD_NUMBER: ClassVar[int]
@@ -1488,6 +1841,14 @@ class V1LayerParameter(Message):
         TANH: ClassVar[V1LayerParameter.LayerType]
         WINDOW_DATA: ClassVar[V1LayerParameter.LayerType]
         THRESHOLD: ClassVar[V1LayerParameter.LayerType]
+        BN: ClassVar[V1LayerParameter.LayerType]
+        CROP: ClassVar[V1LayerParameter.LayerType]
+        ELTWISE_ACCURACY: ClassVar[V1LayerParameter.LayerType]
+        IMAGE_SEG_DATA: ClassVar[V1LayerParameter.LayerType]
+        MULTI_STAGE_MEANFIELD: ClassVar[V1LayerParameter.LayerType]
+        SIGMOID_LOSS: ClassVar[V1LayerParameter.LayerType]
+        UNPOOLING: ClassVar[V1LayerParameter.LayerType]
+        WINDOW_SEG_DATA: ClassVar[V1LayerParameter.LayerType]
 
     NONE: ClassVar[V1LayerParameter.LayerType]
     ABSVAL: ClassVar[V1LayerParameter.LayerType]
@@ -1529,6 +1890,14 @@ class V1LayerParameter(Message):
     TANH: ClassVar[V1LayerParameter.LayerType]
     WINDOW_DATA: ClassVar[V1LayerParameter.LayerType]
     THRESHOLD: ClassVar[V1LayerParameter.LayerType]
+    BN: ClassVar[V1LayerParameter.LayerType]
+    CROP: ClassVar[V1LayerParameter.LayerType]
+    ELTWISE_ACCURACY: ClassVar[V1LayerParameter.LayerType]
+    IMAGE_SEG_DATA: ClassVar[V1LayerParameter.LayerType]
+    MULTI_STAGE_MEANFIELD: ClassVar[V1LayerParameter.LayerType]
+    SIGMOID_LOSS: ClassVar[V1LayerParameter.LayerType]
+    UNPOOLING: ClassVar[V1LayerParameter.LayerType]
+    WINDOW_SEG_DATA: ClassVar[V1LayerParameter.LayerType]
     class DimCheckMode(int, metaclass=EnumTypeWrapper):
         STRICT: ClassVar[V1LayerParameter.DimCheckMode]
         PERMISSIVE: ClassVar[V1LayerParameter.DimCheckMode]
@@ -1578,6 +1947,10 @@ class V1LayerParameter(Message):
     LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
     PARAM_FIELD_NUMBER: ClassVar[int]
     BLOB_SHARE_MODE_FIELD_NUMBER: ClassVar[int]
+    BN_PARAM_FIELD_NUMBER: ClassVar[int]
+    ELTWISE_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
+    MULTI_STAGE_MEANFIELD_PARAM_FIELD_NUMBER: ClassVar[int]
+    UNPOOLING_PARAM_FIELD_NUMBER: ClassVar[int]
     layer: V0LayerParameter
     bottom: RepeatedScalarFieldContainer[str]
     top: RepeatedScalarFieldContainer[str]
@@ -1621,6 +1994,10 @@ class V1LayerParameter(Message):
     loss_param: LossParameter
     param: RepeatedScalarFieldContainer[str]
     blob_share_mode: RepeatedScalarFieldContainer[V1LayerParameter.DimCheckMode]
+    bn_param: BNParameter
+    eltwise_accuracy_param: EltwiseAccuracyParameter
+    multi_stage_meanfield_param: MultiStageMeanfieldParameter
+    unpooling_param: UnpoolingParameter
     def __init__(
         self,
         *,
@@ -1667,6 +2044,10 @@ class V1LayerParameter(Message):
         loss_param: LossParameter | None = ...,
         param: Iterable[str] | None = ...,
         blob_share_mode: Iterable[V1LayerParameter.DimCheckMode] | None = ...,
+        bn_param: BNParameter | None = ...,
+        eltwise_accuracy_param: EltwiseAccuracyParameter | None = ...,
+        multi_stage_meanfield_param: MultiStageMeanfieldParameter | None = ...,
+        unpooling_param: UnpoolingParameter | None = ...,
     ) -> None: ...
 
 class V0LayerParameter(Message):
@@ -1803,3 +2184,1601 @@ class PReLUParameter(Message):
     filler: FillerParameter
     channel_shared: bool
     def __init__(self, *, filler: FillerParameter | None = ..., channel_shared: bool | None = ...) -> None: ...
+
+class LabelMap(Message):
+    ITEM_FIELD_NUMBER: ClassVar[int]
+    item: RepeatedCompositeFieldContainer[LabelMapItem]
+    def __init__(self, *, item: Iterable[LabelMapItem] | None = ...) -> None: ...
+
+class LabelMapItem(Message):
+    NAME_FIELD_NUMBER: ClassVar[int]
+    LABEL_FIELD_NUMBER: ClassVar[int]
+    DISPLAY_NAME_FIELD_NUMBER: ClassVar[int]
+    name: str
+    label: int
+    display_name: str
+    def __init__(self, *, name: str | None = ..., label: int | None = ..., display_name: str | None = ...) -> None: ...
+
+class NormalizedBBox(Message):
+    XMIN_FIELD_NUMBER: ClassVar[int]
+    YMIN_FIELD_NUMBER: ClassVar[int]
+    XMAX_FIELD_NUMBER: ClassVar[int]
+    YMAX_FIELD_NUMBER: ClassVar[int]
+    LABEL_FIELD_NUMBER: ClassVar[int]
+    DIFFICULT_FIELD_NUMBER: ClassVar[int]
+    SCORE_FIELD_NUMBER: ClassVar[int]
+    SIZE_FIELD_NUMBER: ClassVar[int]
+    xmin: float
+    ymin: float
+    xmax: float
+    ymax: float
+    label: int
+    difficult: bool
+    score: float
+    size: float
+    def __init__(
+        self,
+        *,
+        xmin: float | None = ...,
+        ymin: float | None = ...,
+        xmax: float | None = ...,
+        ymax: float | None = ...,
+        label: int | None = ...,
+        difficult: bool | None = ...,
+        score: float | None = ...,
+        size: float | None = ...,
+    ) -> None: ...
+
+class Annotation(Message):
+    INSTANCE_ID_FIELD_NUMBER: ClassVar[int]
+    BBOX_FIELD_NUMBER: ClassVar[int]
+    instance_id: int
+    bbox: NormalizedBBox
+    def __init__(self, *, instance_id: int | None = ..., bbox: NormalizedBBox | None = ...) -> None: ...
+
+class AnnotationGroup(Message):
+    GROUP_LABEL_FIELD_NUMBER: ClassVar[int]
+    ANNOTATION_FIELD_NUMBER: ClassVar[int]
+    group_label: int
+    annotation: RepeatedCompositeFieldContainer[Annotation]
+    def __init__(self, *, group_label: int | None = ..., annotation: Iterable[Annotation] | None = ...) -> None: ...
+
+class AnnotatedDatum(Message):
+    class AnnotationType(int, metaclass=EnumTypeWrapper):
+        BBOX: ClassVar[AnnotatedDatum.AnnotationType]
+        BBOXandSeg: ClassVar[AnnotatedDatum.AnnotationType]
+
+    BBOX: ClassVar[AnnotatedDatum.AnnotationType]
+    BBOXandSeg: ClassVar[AnnotatedDatum.AnnotationType]
+    DATUM_FIELD_NUMBER: ClassVar[int]
+    TYPE_FIELD_NUMBER: ClassVar[int]
+    ANNOTATION_GROUP_FIELD_NUMBER: ClassVar[int]
+    datum: Datum
+    type: AnnotatedDatum.AnnotationType
+    annotation_group: RepeatedCompositeFieldContainer[AnnotationGroup]
+    def __init__(
+        self,
+        *,
+        datum: Datum | None = ...,
+        type: AnnotatedDatum.AnnotationType | None = ...,
+        annotation_group: Iterable[AnnotationGroup] | None = ...,
+    ) -> None: ...
+
+class Sampler(Message):
+    MIN_SCALE_FIELD_NUMBER: ClassVar[int]
+    MAX_SCALE_FIELD_NUMBER: ClassVar[int]
+    MIN_ASPECT_RATIO_FIELD_NUMBER: ClassVar[int]
+    MAX_ASPECT_RATIO_FIELD_NUMBER: ClassVar[int]
+    min_scale: float
+    max_scale: float
+    min_aspect_ratio: float
+    max_aspect_ratio: float
+    def __init__(
+        self,
+        *,
+        min_scale: float | None = ...,
+        max_scale: float | None = ...,
+        min_aspect_ratio: float | None = ...,
+        max_aspect_ratio: float | None = ...,
+    ) -> None: ...
+
+class SampleConstraint(Message):
+    MIN_JACCARD_OVERLAP_FIELD_NUMBER: ClassVar[int]
+    MAX_JACCARD_OVERLAP_FIELD_NUMBER: ClassVar[int]
+    MIN_SAMPLE_COVERAGE_FIELD_NUMBER: ClassVar[int]
+    MAX_SAMPLE_COVERAGE_FIELD_NUMBER: ClassVar[int]
+    MIN_OBJECT_COVERAGE_FIELD_NUMBER: ClassVar[int]
+    MAX_OBJECT_COVERAGE_FIELD_NUMBER: ClassVar[int]
+    min_jaccard_overlap: float
+    max_jaccard_overlap: float
+    min_sample_coverage: float
+    max_sample_coverage: float
+    min_object_coverage: float
+    max_object_coverage: float
+    def __init__(
+        self,
+        *,
+        min_jaccard_overlap: float | None = ...,
+        max_jaccard_overlap: float | None = ...,
+        min_sample_coverage: float | None = ...,
+        max_sample_coverage: float | None = ...,
+        min_object_coverage: float | None = ...,
+        max_object_coverage: float | None = ...,
+    ) -> None: ...
+
+class BatchSampler(Message):
+    USE_ORIGINAL_IMAGE_FIELD_NUMBER: ClassVar[int]
+    SAMPLER_FIELD_NUMBER: ClassVar[int]
+    SAMPLE_CONSTRAINT_FIELD_NUMBER: ClassVar[int]
+    MAX_SAMPLE_FIELD_NUMBER: ClassVar[int]
+    MAX_TRIALS_FIELD_NUMBER: ClassVar[int]
+    use_original_image: bool
+    sampler: Sampler
+    sample_constraint: SampleConstraint
+    max_sample: int
+    max_trials: int
+    def __init__(
+        self,
+        *,
+        use_original_image: bool | None = ...,
+        sampler: Sampler | None = ...,
+        sample_constraint: SampleConstraint | None = ...,
+        max_sample: int | None = ...,
+        max_trials: int | None = ...,
+    ) -> None: ...
+
+class EmitConstraint(Message):
+    class EmitType(int, metaclass=EnumTypeWrapper):
+        CENTER: ClassVar[EmitConstraint.EmitType]
+        MIN_OVERLAP: ClassVar[EmitConstraint.EmitType]
+
+    CENTER: ClassVar[EmitConstraint.EmitType]
+    MIN_OVERLAP: ClassVar[EmitConstraint.EmitType]
+    EMIT_TYPE_FIELD_NUMBER: ClassVar[int]
+    EMIT_OVERLAP_FIELD_NUMBER: ClassVar[int]
+    emit_type: EmitConstraint.EmitType
+    emit_overlap: float
+    def __init__(
+        self,
+        *,
+        emit_type: EmitConstraint.EmitType | None = ...,
+        emit_overlap: float | None = ...,
+    ) -> None: ...
+
+class ResizeParameter(Message):
+    class Resize_mode(int, metaclass=EnumTypeWrapper):
+        WARP: ClassVar[ResizeParameter.Resize_mode]
+        FIT_SMALL_SIZE: ClassVar[ResizeParameter.Resize_mode]
+        FIT_LARGE_SIZE_AND_PAD: ClassVar[ResizeParameter.Resize_mode]
+
+    WARP: ClassVar[ResizeParameter.Resize_mode]
+    FIT_SMALL_SIZE: ClassVar[ResizeParameter.Resize_mode]
+    FIT_LARGE_SIZE_AND_PAD: ClassVar[ResizeParameter.Resize_mode]
+    class Pad_mode(int, metaclass=EnumTypeWrapper):
+        CONSTANT: ClassVar[ResizeParameter.Pad_mode]
+        MIRRORED: ClassVar[ResizeParameter.Pad_mode]
+        REPEAT_NEAREST: ClassVar[ResizeParameter.Pad_mode]
+
+    CONSTANT: ClassVar[ResizeParameter.Pad_mode]
+    MIRRORED: ClassVar[ResizeParameter.Pad_mode]
+    REPEAT_NEAREST: ClassVar[ResizeParameter.Pad_mode]
+    class Interp_mode(int, metaclass=EnumTypeWrapper):
+        LINEAR: ClassVar[ResizeParameter.Interp_mode]
+        AREA: ClassVar[ResizeParameter.Interp_mode]
+        NEAREST: ClassVar[ResizeParameter.Interp_mode]
+        CUBIC: ClassVar[ResizeParameter.Interp_mode]
+        LANCZOS4: ClassVar[ResizeParameter.Interp_mode]
+
+    LINEAR: ClassVar[ResizeParameter.Interp_mode]
+    AREA: ClassVar[ResizeParameter.Interp_mode]
+    NEAREST: ClassVar[ResizeParameter.Interp_mode]
+    CUBIC: ClassVar[ResizeParameter.Interp_mode]
+    LANCZOS4: ClassVar[ResizeParameter.Interp_mode]
+    PROB_FIELD_NUMBER: ClassVar[int]
+    RESIZE_MODE_FIELD_NUMBER: ClassVar[int]
+    HEIGHT_FIELD_NUMBER: ClassVar[int]
+    WIDTH_FIELD_NUMBER: ClassVar[int]
+    PAD_MODE_FIELD_NUMBER: ClassVar[int]
+    PAD_VALUE_FIELD_NUMBER: ClassVar[int]
+    INTERP_MODE_FIELD_NUMBER: ClassVar[int]
+    HEIGHT_SCALE_FIELD_NUMBER: ClassVar[int]
+    WIDTH_SCALE_FIELD_NUMBER: ClassVar[int]
+    prob: float
+    resize_mode: ResizeParameter.Resize_mode
+    height: int
+    width: int
+    pad_mode: ResizeParameter.Pad_mode
+    pad_value: RepeatedScalarFieldContainer[float]
+    interp_mode: RepeatedScalarFieldContainer[ResizeParameter.Interp_mode]
+    height_scale: int
+    width_scale: int
+    def __init__(
+        self,
+        *,
+        prob: float | None = ...,
+        resize_mode: ResizeParameter.Resize_mode | None = ...,
+        height: int | None = ...,
+        width: int | None = ...,
+        pad_mode: ResizeParameter.Pad_mode | None = ...,
+        pad_value: Iterable[float] | None = ...,
+        interp_mode: Iterable[ResizeParameter.Interp_mode] | None = ...,
+        height_scale: int | None = ...,
+        width_scale: int | None = ...,
+    ) -> None: ...
+
+class SaltPepperParameter(Message):
+    FRACTION_FIELD_NUMBER: ClassVar[int]
+    VALUE_FIELD_NUMBER: ClassVar[int]
+    fraction: float
+    value: RepeatedScalarFieldContainer[float]
+    def __init__(self, *, fraction: float | None = ..., value: Iterable[float] | None = ...) -> None: ...
+
+class NoiseParameter(Message):
+    PROB_FIELD_NUMBER: ClassVar[int]
+    HIST_EQ_FIELD_NUMBER: ClassVar[int]
+    INVERSE_FIELD_NUMBER: ClassVar[int]
+    DECOLORIZE_FIELD_NUMBER: ClassVar[int]
+    GAUSS_BLUR_FIELD_NUMBER: ClassVar[int]
+    JPEG_FIELD_NUMBER: ClassVar[int]
+    POSTERIZE_FIELD_NUMBER: ClassVar[int]
+    ERODE_FIELD_NUMBER: ClassVar[int]
+    SALTPEPPER_FIELD_NUMBER: ClassVar[int]
+    SALTPEPPER_PARAM_FIELD_NUMBER: ClassVar[int]
+    CLAHE_FIELD_NUMBER: ClassVar[int]
+    CONVERT_TO_HSV_FIELD_NUMBER: ClassVar[int]
+    CONVERT_TO_LAB_FIELD_NUMBER: ClassVar[int]
+    prob: float
+    hist_eq: bool
+    inverse: bool
+    decolorize: bool
+    gauss_blur: bool
+    jpeg: float
+    posterize: bool
+    erode: bool
+    saltpepper: bool
+    saltpepper_param: SaltPepperParameter
+    clahe: bool
+    convert_to_hsv: bool
+    convert_to_lab: bool
+    def __init__(
+        self,
+        *,
+        prob: float | None = ...,
+        hist_eq: bool | None = ...,
+        inverse: bool | None = ...,
+        decolorize: bool | None = ...,
+        gauss_blur: bool | None = ...,
+        jpeg: float | None = ...,
+        posterize: bool | None = ...,
+        erode: bool | None = ...,
+        saltpepper: bool | None = ...,
+        saltpepper_param: SaltPepperParameter | None = ...,
+        clahe: bool | None = ...,
+        convert_to_hsv: bool | None = ...,
+        convert_to_lab: bool | None = ...,
+    ) -> None: ...
+
+class DistortionParameter(Message):
+    BRIGHTNESS_PROB_FIELD_NUMBER: ClassVar[int]
+    BRIGHTNESS_DELTA_FIELD_NUMBER: ClassVar[int]
+    CONTRAST_PROB_FIELD_NUMBER: ClassVar[int]
+    CONTRAST_LOWER_FIELD_NUMBER: ClassVar[int]
+    CONTRAST_UPPER_FIELD_NUMBER: ClassVar[int]
+    HUE_PROB_FIELD_NUMBER: ClassVar[int]
+    HUE_DELTA_FIELD_NUMBER: ClassVar[int]
+    SATURATION_PROB_FIELD_NUMBER: ClassVar[int]
+    SATURATION_LOWER_FIELD_NUMBER: ClassVar[int]
+    SATURATION_UPPER_FIELD_NUMBER: ClassVar[int]
+    RANDOM_ORDER_PROB_FIELD_NUMBER: ClassVar[int]
+    brightness_prob: float
+    brightness_delta: float
+    contrast_prob: float
+    contrast_lower: float
+    contrast_upper: float
+    hue_prob: float
+    hue_delta: float
+    saturation_prob: float
+    saturation_lower: float
+    saturation_upper: float
+    random_order_prob: float
+    def __init__(
+        self,
+        *,
+        brightness_prob: float | None = ...,
+        brightness_delta: float | None = ...,
+        contrast_prob: float | None = ...,
+        contrast_lower: float | None = ...,
+        contrast_upper: float | None = ...,
+        hue_prob: float | None = ...,
+        hue_delta: float | None = ...,
+        saturation_prob: float | None = ...,
+        saturation_lower: float | None = ...,
+        saturation_upper: float | None = ...,
+        random_order_prob: float | None = ...,
+    ) -> None: ...
+
+class ExpansionParameter(Message):
+    PROB_FIELD_NUMBER: ClassVar[int]
+    MAX_EXPAND_RATIO_FIELD_NUMBER: ClassVar[int]
+    prob: float
+    max_expand_ratio: float
+    def __init__(self, *, prob: float | None = ..., max_expand_ratio: float | None = ...) -> None: ...
+
+class AnnotatedDataParameter(Message):
+    BATCH_SAMPLER_FIELD_NUMBER: ClassVar[int]
+    LABEL_MAP_FILE_FIELD_NUMBER: ClassVar[int]
+    ANNO_TYPE_FIELD_NUMBER: ClassVar[int]
+    YOLO_DATA_TYPE_FIELD_NUMBER: ClassVar[int]
+    YOLO_DATA_JITTER_FIELD_NUMBER: ClassVar[int]
+    TRAIN_DIFFCULT_FIELD_NUMBER: ClassVar[int]
+    SINGLE_CLASS_FIELD_NUMBER: ClassVar[int]
+    SEG_SCALES_FIELD_NUMBER: ClassVar[int]
+    SEG_RESIZE_WIDTH_FIELD_NUMBER: ClassVar[int]
+    SEG_RESIZE_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    batch_sampler: RepeatedCompositeFieldContainer[BatchSampler]
+    label_map_file: str
+    anno_type: AnnotatedDatum.AnnotationType
+    yolo_data_type: int
+    yolo_data_jitter: float
+    train_diffcult: bool
+    single_class: bool
+    seg_scales: int
+    seg_resize_width: int
+    seg_resize_height: int
+    def __init__(
+        self,
+        *,
+        batch_sampler: Iterable[BatchSampler] | None = ...,
+        label_map_file: str | None = ...,
+        anno_type: AnnotatedDatum.AnnotationType | None = ...,
+        yolo_data_type: int | None = ...,
+        yolo_data_jitter: float | None = ...,
+        train_diffcult: bool | None = ...,
+        single_class: bool | None = ...,
+        seg_scales: int | None = ...,
+        seg_resize_width: int | None = ...,
+        seg_resize_height: int | None = ...,
+    ) -> None: ...
+
+class APLParameter(Message):
+    SUMS_FIELD_NUMBER: ClassVar[int]
+    SLOPE_FILLER_FIELD_NUMBER: ClassVar[int]
+    OFFSET_FILLER_FIELD_NUMBER: ClassVar[int]
+    sums: int
+    slope_filler: FillerParameter
+    offset_filler: FillerParameter
+    def __init__(
+        self,
+        *,
+        sums: int | None = ...,
+        slope_filler: FillerParameter | None = ...,
+        offset_filler: FillerParameter | None = ...,
+    ) -> None: ...
+
+class BatchToSpaceNDParameter(Message):
+    BLOCK_SHAPE_FIELD_NUMBER: ClassVar[int]
+    CROPS_FIELD_NUMBER: ClassVar[int]
+    block_shape: RepeatedScalarFieldContainer[int]
+    crops: RepeatedScalarFieldContainer[int]
+    def __init__(self, *, block_shape: Iterable[int] | None = ..., crops: Iterable[int] | None = ...) -> None: ...
+
+class SpaceToBatchNDParameter(Message):
+    BLOCK_SHAPE_FIELD_NUMBER: ClassVar[int]
+    PADDINGS_FIELD_NUMBER: ClassVar[int]
+    block_shape: RepeatedScalarFieldContainer[int]
+    paddings: RepeatedScalarFieldContainer[int]
+    def __init__(self, *, block_shape: Iterable[int] | None = ..., paddings: Iterable[int] | None = ...) -> None: ...
+
+class BBoxDataParameter(Message):
+    SOURCE_FIELD_NUMBER: ClassVar[int]
+    ROOT_FOLDER_FIELD_NUMBER: ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: ClassVar[int]
+    SHUFFLE_FIELD_NUMBER: ClassVar[int]
+    IS_COLOR_FIELD_NUMBER: ClassVar[int]
+    source: str
+    root_folder: str
+    batch_size: int
+    shuffle: bool
+    is_color: bool
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        root_folder: str | None = ...,
+        batch_size: int | None = ...,
+        shuffle: bool | None = ...,
+        is_color: bool | None = ...,
+    ) -> None: ...
+
+class BNParameter(Message):
+    class BNMode(int, metaclass=EnumTypeWrapper):
+        LEARN: ClassVar[BNParameter.BNMode]
+        INFERENCE: ClassVar[BNParameter.BNMode]
+
+    LEARN: ClassVar[BNParameter.BNMode]
+    INFERENCE: ClassVar[BNParameter.BNMode]
+    class Engine(int, metaclass=EnumTypeWrapper):
+        DEFAULT: ClassVar[BNParameter.Engine]
+        CAFFE: ClassVar[BNParameter.Engine]
+        CUDNN: ClassVar[BNParameter.Engine]
+
+    DEFAULT: ClassVar[BNParameter.Engine]
+    CAFFE: ClassVar[BNParameter.Engine]
+    CUDNN: ClassVar[BNParameter.Engine]
+    SCALE_FILLER_FIELD_NUMBER: ClassVar[int]
+    SHIFT_FILLER_FIELD_NUMBER: ClassVar[int]
+    BN_MODE_FIELD_NUMBER: ClassVar[int]
+    SLOPE_FILLER_FIELD_NUMBER: ClassVar[int]
+    BIAS_FILLER_FIELD_NUMBER: ClassVar[int]
+    MOMENTUM_FIELD_NUMBER: ClassVar[int]
+    EPS_FIELD_NUMBER: ClassVar[int]
+    FROZEN_FIELD_NUMBER: ClassVar[int]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
+    scale_filler: FillerParameter
+    shift_filler: FillerParameter
+    bn_mode: BNParameter.BNMode
+    slope_filler: FillerParameter
+    bias_filler: FillerParameter
+    momentum: float
+    eps: float
+    frozen: bool
+    engine: BNParameter.Engine
+    def __init__(
+        self,
+        *,
+        scale_filler: FillerParameter | None = ...,
+        shift_filler: FillerParameter | None = ...,
+        bn_mode: BNParameter.BNMode | None = ...,
+        slope_filler: FillerParameter | None = ...,
+        bias_filler: FillerParameter | None = ...,
+        momentum: float | None = ...,
+        eps: float | None = ...,
+        frozen: bool | None = ...,
+        engine: BNParameter.Engine | None = ...,
+    ) -> None: ...
+
+class BoxAnnotatorOHEMParameter(Message):
+    ROI_PER_IMG_FIELD_NUMBER: ClassVar[int]
+    IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
+    roi_per_img: int
+    ignore_label: int
+    def __init__(self, *, roi_per_img: int | None = ..., ignore_label: int | None = ...) -> None: ...
+
+class CorrelationParameter(Message):
+    class CorrelationType(int, metaclass=EnumTypeWrapper):
+        MULTIPLY: ClassVar[CorrelationParameter.CorrelationType]
+        SUBTRACT: ClassVar[CorrelationParameter.CorrelationType]
+
+    MULTIPLY: ClassVar[CorrelationParameter.CorrelationType]
+    SUBTRACT: ClassVar[CorrelationParameter.CorrelationType]
+    PAD_FIELD_NUMBER: ClassVar[int]
+    KERNEL_SIZE_FIELD_NUMBER: ClassVar[int]
+    MAX_DISPLACEMENT_FIELD_NUMBER: ClassVar[int]
+    STRIDE_1_FIELD_NUMBER: ClassVar[int]
+    STRIDE_2_FIELD_NUMBER: ClassVar[int]
+    SINGLE_DIRECTION_FIELD_NUMBER: ClassVar[int]
+    DO_ABS_FIELD_NUMBER: ClassVar[int]
+    CORRELATION_TYPE_FIELD_NUMBER: ClassVar[int]
+    pad: int
+    kernel_size: int
+    max_displacement: int
+    stride_1: int
+    stride_2: int
+    single_direction: int
+    do_abs: bool
+    correlation_type: CorrelationParameter.CorrelationType
+    def __init__(
+        self,
+        *,
+        pad: int | None = ...,
+        kernel_size: int | None = ...,
+        max_displacement: int | None = ...,
+        stride_1: int | None = ...,
+        stride_2: int | None = ...,
+        single_direction: int | None = ...,
+        do_abs: bool | None = ...,
+        correlation_type: CorrelationParameter.CorrelationType | None = ...,
+    ) -> None: ...
+
+class CropCenterParameter(Message):
+    CROP_SIZE_FIELD_NUMBER: ClassVar[int]
+    crop_size: RepeatedScalarFieldContainer[int]
+    def __init__(self, *, crop_size: Iterable[int] | None = ...) -> None: ...
+
+class DenseImageDataParameter(Message):
+    SOURCE_FIELD_NUMBER: ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: ClassVar[int]
+    RAND_SKIP_FIELD_NUMBER: ClassVar[int]
+    SHUFFLE_FIELD_NUMBER: ClassVar[int]
+    NEW_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    NEW_WIDTH_FIELD_NUMBER: ClassVar[int]
+    IS_COLOR_FIELD_NUMBER: ClassVar[int]
+    MEAN_FILE_FIELD_NUMBER: ClassVar[int]
+    ROOT_FOLDER_FIELD_NUMBER: ClassVar[int]
+    MIRROR_FIELD_NUMBER: ClassVar[int]
+    CROP_WIDTH_FIELD_NUMBER: ClassVar[int]
+    CROP_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    LABEL_DIVIDE_FACTOR_FIELD_NUMBER: ClassVar[int]
+    source: str
+    batch_size: int
+    rand_skip: int
+    shuffle: bool
+    new_height: int
+    new_width: int
+    is_color: bool
+    mean_file: str
+    root_folder: str
+    mirror: bool
+    crop_width: int
+    crop_height: int
+    label_divide_factor: int
+    def __init__(
+        self,
+        *,
+        source: str | None = ...,
+        batch_size: int | None = ...,
+        rand_skip: int | None = ...,
+        shuffle: bool | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        is_color: bool | None = ...,
+        mean_file: str | None = ...,
+        root_folder: str | None = ...,
+        mirror: bool | None = ...,
+        crop_width: int | None = ...,
+        crop_height: int | None = ...,
+        label_divide_factor: int | None = ...,
+    ) -> None: ...
+
+class DepthToSpaceParameter(Message):
+    BLOCK_SIZE_FIELD_NUMBER: ClassVar[int]
+    DATA_FORMAT_FIELD_NUMBER: ClassVar[int]
+    block_size: int
+    data_format: str
+    def __init__(self, *, block_size: int | None = ..., data_format: str | None = ...) -> None: ...
+
+class DetectionEvaluateParameter(Message):
+    NUM_CLASSES_FIELD_NUMBER: ClassVar[int]
+    BACKGROUND_LABEL_ID_FIELD_NUMBER: ClassVar[int]
+    OVERLAP_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    EVALUATE_DIFFICULT_GT_FIELD_NUMBER: ClassVar[int]
+    NAME_SIZE_FILE_FIELD_NUMBER: ClassVar[int]
+    RESIZE_PARAM_FIELD_NUMBER: ClassVar[int]
+    num_classes: int
+    background_label_id: int
+    overlap_threshold: float
+    evaluate_difficult_gt: bool
+    name_size_file: str
+    resize_param: ResizeParameter
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        background_label_id: int | None = ...,
+        overlap_threshold: float | None = ...,
+        evaluate_difficult_gt: bool | None = ...,
+        name_size_file: str | None = ...,
+        resize_param: ResizeParameter | None = ...,
+    ) -> None: ...
+
+class NonMaximumSuppressionParameter(Message):
+    NMS_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    TOP_K_FIELD_NUMBER: ClassVar[int]
+    ETA_FIELD_NUMBER: ClassVar[int]
+    nms_threshold: float
+    top_k: int
+    eta: float
+    def __init__(
+        self,
+        *,
+        nms_threshold: float | None = ...,
+        top_k: int | None = ...,
+        eta: float | None = ...,
+    ) -> None: ...
+
+class SaveOutputParameter(Message):
+    OUTPUT_DIRECTORY_FIELD_NUMBER: ClassVar[int]
+    OUTPUT_NAME_PREFIX_FIELD_NUMBER: ClassVar[int]
+    OUTPUT_FORMAT_FIELD_NUMBER: ClassVar[int]
+    LABEL_MAP_FILE_FIELD_NUMBER: ClassVar[int]
+    NAME_SIZE_FILE_FIELD_NUMBER: ClassVar[int]
+    NUM_TEST_IMAGE_FIELD_NUMBER: ClassVar[int]
+    RESIZE_PARAM_FIELD_NUMBER: ClassVar[int]
+    output_directory: str
+    output_name_prefix: str
+    output_format: str
+    label_map_file: str
+    name_size_file: str
+    num_test_image: int
+    resize_param: ResizeParameter
+    def __init__(
+        self,
+        *,
+        output_directory: str | None = ...,
+        output_name_prefix: str | None = ...,
+        output_format: str | None = ...,
+        label_map_file: str | None = ...,
+        name_size_file: str | None = ...,
+        num_test_image: int | None = ...,
+        resize_param: ResizeParameter | None = ...,
+    ) -> None: ...
+
+class DetectionOutputParameter(Message):
+    NUM_CLASSES_FIELD_NUMBER: ClassVar[int]
+    SHARE_LOCATION_FIELD_NUMBER: ClassVar[int]
+    BACKGROUND_LABEL_ID_FIELD_NUMBER: ClassVar[int]
+    NMS_PARAM_FIELD_NUMBER: ClassVar[int]
+    SAVE_OUTPUT_PARAM_FIELD_NUMBER: ClassVar[int]
+    CODE_TYPE_FIELD_NUMBER: ClassVar[int]
+    KEEP_TOP_K_FIELD_NUMBER: ClassVar[int]
+    VARIANCE_ENCODED_IN_TARGET_FIELD_NUMBER: ClassVar[int]
+    CONFIDENCE_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    VISUALIZE_FIELD_NUMBER: ClassVar[int]
+    VISUALIZE_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    SAVE_FILE_FIELD_NUMBER: ClassVar[int]
+    OBJECTNESS_SCORE_FIELD_NUMBER: ClassVar[int]
+    num_classes: int
+    share_location: bool
+    background_label_id: int
+    nms_param: NonMaximumSuppressionParameter
+    save_output_param: SaveOutputParameter
+    code_type: PriorBoxParameter.CodeType
+    keep_top_k: int
+    variance_encoded_in_target: bool
+    confidence_threshold: float
+    visualize: bool
+    visualize_threshold: float
+    save_file: str
+    objectness_score: float
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        share_location: bool | None = ...,
+        background_label_id: int | None = ...,
+        nms_param: NonMaximumSuppressionParameter | None = ...,
+        save_output_param: SaveOutputParameter | None = ...,
+        code_type: PriorBoxParameter.CodeType | None = ...,
+        keep_top_k: int | None = ...,
+        variance_encoded_in_target: bool | None = ...,
+        confidence_threshold: float | None = ...,
+        visualize: bool | None = ...,
+        visualize_threshold: float | None = ...,
+        save_file: str | None = ...,
+        objectness_score: float | None = ...,
+    ) -> None: ...
+
+class DetectNetAugmentationParameter(Message):
+    CROP_PROB_FIELD_NUMBER: ClassVar[int]
+    SHIFT_X_FIELD_NUMBER: ClassVar[int]
+    SHIFT_Y_FIELD_NUMBER: ClassVar[int]
+    SCALE_PROB_FIELD_NUMBER: ClassVar[int]
+    SCALE_MIN_FIELD_NUMBER: ClassVar[int]
+    SCALE_MAX_FIELD_NUMBER: ClassVar[int]
+    FLIP_PROB_FIELD_NUMBER: ClassVar[int]
+    ROTATION_PROB_FIELD_NUMBER: ClassVar[int]
+    MAX_ROTATE_DEGREE_FIELD_NUMBER: ClassVar[int]
+    HUE_ROTATION_PROB_FIELD_NUMBER: ClassVar[int]
+    HUE_ROTATION_FIELD_NUMBER: ClassVar[int]
+    DESATURATION_PROB_FIELD_NUMBER: ClassVar[int]
+    DESATURATION_MAX_FIELD_NUMBER: ClassVar[int]
+    crop_prob: float
+    shift_x: int
+    shift_y: int
+    scale_prob: float
+    scale_min: float
+    scale_max: float
+    flip_prob: float
+    rotation_prob: float
+    max_rotate_degree: float
+    hue_rotation_prob: float
+    hue_rotation: float
+    desaturation_prob: float
+    desaturation_max: float
+    def __init__(
+        self,
+        *,
+        crop_prob: float | None = ...,
+        shift_x: int | None = ...,
+        shift_y: int | None = ...,
+        scale_prob: float | None = ...,
+        scale_min: float | None = ...,
+        scale_max: float | None = ...,
+        flip_prob: float | None = ...,
+        rotation_prob: float | None = ...,
+        max_rotate_degree: float | None = ...,
+        hue_rotation_prob: float | None = ...,
+        hue_rotation: float | None = ...,
+        desaturation_prob: float | None = ...,
+        desaturation_max: float | None = ...,
+    ) -> None: ...
+
+class DetectNetClassMapping(Message):
+    SRC_FIELD_NUMBER: ClassVar[int]
+    DST_FIELD_NUMBER: ClassVar[int]
+    src: int
+    dst: int
+    def __init__(self, *, src: int | None = ..., dst: int | None = ...) -> None: ...
+
+class DetectNetGroundTruthParameter(Message):
+    class GridboxType(int, metaclass=EnumTypeWrapper):
+        GRIDBOX_MAX: ClassVar[DetectNetGroundTruthParameter.GridboxType]
+        GRIDBOX_MIN: ClassVar[DetectNetGroundTruthParameter.GridboxType]
+
+    GRIDBOX_MAX: ClassVar[DetectNetGroundTruthParameter.GridboxType]
+    GRIDBOX_MIN: ClassVar[DetectNetGroundTruthParameter.GridboxType]
+    class CoverageType(int, metaclass=EnumTypeWrapper):
+        RECTANGULAR: ClassVar[DetectNetGroundTruthParameter.CoverageType]
+
+    RECTANGULAR: ClassVar[DetectNetGroundTruthParameter.CoverageType]
+    STRIDE_FIELD_NUMBER: ClassVar[int]
+    SCALE_CVG_FIELD_NUMBER: ClassVar[int]
+    GRIDBOX_TYPE_FIELD_NUMBER: ClassVar[int]
+    MAX_CVG_LEN_FIELD_NUMBER: ClassVar[int]
+    MIN_CVG_LEN_FIELD_NUMBER: ClassVar[int]
+    COVERAGE_TYPE_FIELD_NUMBER: ClassVar[int]
+    IMAGE_SIZE_X_FIELD_NUMBER: ClassVar[int]
+    IMAGE_SIZE_Y_FIELD_NUMBER: ClassVar[int]
+    OBJ_NORM_FIELD_NUMBER: ClassVar[int]
+    CROP_BBOXES_FIELD_NUMBER: ClassVar[int]
+    OBJECT_CLASS_FIELD_NUMBER: ClassVar[int]
+    stride: int
+    scale_cvg: float
+    gridbox_type: DetectNetGroundTruthParameter.GridboxType
+    max_cvg_len: int
+    min_cvg_len: int
+    coverage_type: DetectNetGroundTruthParameter.CoverageType
+    image_size_x: int
+    image_size_y: int
+    obj_norm: bool
+    crop_bboxes: bool
+    object_class: RepeatedCompositeFieldContainer[DetectNetClassMapping]
+    def __init__(
+        self,
+        *,
+        stride: int | None = ...,
+        scale_cvg: float | None = ...,
+        gridbox_type: DetectNetGroundTruthParameter.GridboxType | None = ...,
+        max_cvg_len: int | None = ...,
+        min_cvg_len: int | None = ...,
+        coverage_type: DetectNetGroundTruthParameter.CoverageType | None = ...,
+        image_size_x: int | None = ...,
+        image_size_y: int | None = ...,
+        obj_norm: bool | None = ...,
+        crop_bboxes: bool | None = ...,
+        object_class: Iterable[DetectNetClassMapping] | None = ...,
+    ) -> None: ...
+
+class EltwiseAccuracyParameter(Message):
+    IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
+    TOP_K_FIELD_NUMBER: ClassVar[int]
+    ignore_label: int
+    top_k: int
+    def __init__(self, *, ignore_label: int | None = ..., top_k: int | None = ...) -> None: ...
+
+class FlipParameter(Message):
+    FLIP_WIDTH_FIELD_NUMBER: ClassVar[int]
+    FLIP_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    flip_width: bool
+    flip_height: bool
+    def __init__(self, *, flip_width: bool | None = ..., flip_height: bool | None = ...) -> None: ...
+
+class FlowWarpParameter(Message):
+    class FillParameter(int, metaclass=EnumTypeWrapper):
+        ZERO: ClassVar[FlowWarpParameter.FillParameter]
+        NOT_A_NUMBER: ClassVar[FlowWarpParameter.FillParameter]
+
+    ZERO: ClassVar[FlowWarpParameter.FillParameter]
+    NOT_A_NUMBER: ClassVar[FlowWarpParameter.FillParameter]
+    FILL_VALUE_FIELD_NUMBER: ClassVar[int]
+    fill_value: FlowWarpParameter.FillParameter
+    def __init__(self, *, fill_value: FlowWarpParameter.FillParameter | None = ...) -> None: ...
+
+class InnerDistanceParameter(Message):
+    NUM_OUTPUT_FIELD_NUMBER: ClassVar[int]
+    WEIGHT_FILLER_FIELD_NUMBER: ClassVar[int]
+    BIAS_FILLER_FIELD_NUMBER: ClassVar[int]
+    DISTANCE_TYPE_FIELD_NUMBER: ClassVar[int]
+    num_output: int
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter
+    distance_type: str
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        weight_filler: FillerParameter | None = ...,
+        bias_filler: FillerParameter | None = ...,
+        distance_type: str | None = ...,
+    ) -> None: ...
+
+class InsanityParameter(Message):
+    LB_FIELD_NUMBER: ClassVar[int]
+    UB_FIELD_NUMBER: ClassVar[int]
+    lb: float
+    ub: float
+    def __init__(self, *, lb: float | None = ..., ub: float | None = ...) -> None: ...
+
+class InterpParameter(Message):
+    HEIGHT_FIELD_NUMBER: ClassVar[int]
+    WIDTH_FIELD_NUMBER: ClassVar[int]
+    ZOOM_FACTOR_FIELD_NUMBER: ClassVar[int]
+    SHRINK_FACTOR_FIELD_NUMBER: ClassVar[int]
+    PAD_BEG_FIELD_NUMBER: ClassVar[int]
+    PAD_END_FIELD_NUMBER: ClassVar[int]
+    height: int
+    width: int
+    zoom_factor: int
+    shrink_factor: int
+    pad_beg: int
+    pad_end: int
+    def __init__(
+        self,
+        *,
+        height: int | None = ...,
+        width: int | None = ...,
+        zoom_factor: int | None = ...,
+        shrink_factor: int | None = ...,
+        pad_beg: int | None = ...,
+        pad_end: int | None = ...,
+    ) -> None: ...
+
+class L1LossParameter(Message):
+    L2_PER_LOCATION_FIELD_NUMBER: ClassVar[int]
+    L2_PRESCALE_BY_CHANNELS_FIELD_NUMBER: ClassVar[int]
+    NORMALIZE_BY_NUM_ENTRIES_FIELD_NUMBER: ClassVar[int]
+    EPSILON_FIELD_NUMBER: ClassVar[int]
+    PLATEAU_FIELD_NUMBER: ClassVar[int]
+    l2_per_location: bool
+    l2_prescale_by_channels: bool
+    normalize_by_num_entries: bool
+    epsilon: float
+    plateau: float
+    def __init__(
+        self,
+        *,
+        l2_per_location: bool | None = ...,
+        l2_prescale_by_channels: bool | None = ...,
+        normalize_by_num_entries: bool | None = ...,
+        epsilon: float | None = ...,
+        plateau: float | None = ...,
+    ) -> None: ...
+
+class MultiBoxLossParameter(Message):
+    class LocLossType(int, metaclass=EnumTypeWrapper):
+        L2: ClassVar[MultiBoxLossParameter.LocLossType]
+        SMOOTH_L1: ClassVar[MultiBoxLossParameter.LocLossType]
+
+    L2: ClassVar[MultiBoxLossParameter.LocLossType]
+    SMOOTH_L1: ClassVar[MultiBoxLossParameter.LocLossType]
+    class ConfLossType(int, metaclass=EnumTypeWrapper):
+        SOFTMAX: ClassVar[MultiBoxLossParameter.ConfLossType]
+        LOGISTIC: ClassVar[MultiBoxLossParameter.ConfLossType]
+
+    SOFTMAX: ClassVar[MultiBoxLossParameter.ConfLossType]
+    LOGISTIC: ClassVar[MultiBoxLossParameter.ConfLossType]
+    class MatchType(int, metaclass=EnumTypeWrapper):
+        BIPARTITE: ClassVar[MultiBoxLossParameter.MatchType]
+        PER_PREDICTION: ClassVar[MultiBoxLossParameter.MatchType]
+
+    BIPARTITE: ClassVar[MultiBoxLossParameter.MatchType]
+    PER_PREDICTION: ClassVar[MultiBoxLossParameter.MatchType]
+    class MiningType(int, metaclass=EnumTypeWrapper):
+        NONE: ClassVar[MultiBoxLossParameter.MiningType]
+        MAX_NEGATIVE: ClassVar[MultiBoxLossParameter.MiningType]
+        HARD_EXAMPLE: ClassVar[MultiBoxLossParameter.MiningType]
+
+    NONE: ClassVar[MultiBoxLossParameter.MiningType]
+    MAX_NEGATIVE: ClassVar[MultiBoxLossParameter.MiningType]
+    HARD_EXAMPLE: ClassVar[MultiBoxLossParameter.MiningType]
+    LOC_LOSS_TYPE_FIELD_NUMBER: ClassVar[int]
+    CONF_LOSS_TYPE_FIELD_NUMBER: ClassVar[int]
+    LOC_WEIGHT_FIELD_NUMBER: ClassVar[int]
+    NUM_CLASSES_FIELD_NUMBER: ClassVar[int]
+    SHARE_LOCATION_FIELD_NUMBER: ClassVar[int]
+    MATCH_TYPE_FIELD_NUMBER: ClassVar[int]
+    OVERLAP_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    USE_PRIOR_FOR_MATCHING_FIELD_NUMBER: ClassVar[int]
+    BACKGROUND_LABEL_ID_FIELD_NUMBER: ClassVar[int]
+    USE_DIFFICULT_GT_FIELD_NUMBER: ClassVar[int]
+    DO_NEG_MINING_FIELD_NUMBER: ClassVar[int]
+    NEG_POS_RATIO_FIELD_NUMBER: ClassVar[int]
+    NEG_OVERLAP_FIELD_NUMBER: ClassVar[int]
+    CODE_TYPE_FIELD_NUMBER: ClassVar[int]
+    ENCODE_VARIANCE_IN_TARGET_FIELD_NUMBER: ClassVar[int]
+    MAP_OBJECT_TO_AGNOSTIC_FIELD_NUMBER: ClassVar[int]
+    IGNORE_CROSS_BOUNDARY_BBOX_FIELD_NUMBER: ClassVar[int]
+    BP_INSIDE_FIELD_NUMBER: ClassVar[int]
+    MINING_TYPE_FIELD_NUMBER: ClassVar[int]
+    NMS_PARAM_FIELD_NUMBER: ClassVar[int]
+    SAMPLE_SIZE_FIELD_NUMBER: ClassVar[int]
+    USE_PRIOR_FOR_NMS_FIELD_NUMBER: ClassVar[int]
+    OBJECTNESS_SCORE_FIELD_NUMBER: ClassVar[int]
+    loc_loss_type: MultiBoxLossParameter.LocLossType
+    conf_loss_type: MultiBoxLossParameter.ConfLossType
+    loc_weight: float
+    num_classes: int
+    share_location: bool
+    match_type: MultiBoxLossParameter.MatchType
+    overlap_threshold: float
+    use_prior_for_matching: bool
+    background_label_id: int
+    use_difficult_gt: bool
+    do_neg_mining: bool
+    neg_pos_ratio: float
+    neg_overlap: float
+    code_type: PriorBoxParameter.CodeType
+    encode_variance_in_target: bool
+    map_object_to_agnostic: bool
+    ignore_cross_boundary_bbox: bool
+    bp_inside: bool
+    mining_type: MultiBoxLossParameter.MiningType
+    nms_param: NonMaximumSuppressionParameter
+    sample_size: int
+    use_prior_for_nms: bool
+    objectness_score: float
+    def __init__(
+        self,
+        *,
+        loc_loss_type: MultiBoxLossParameter.LocLossType | None = ...,
+        conf_loss_type: MultiBoxLossParameter.ConfLossType | None = ...,
+        loc_weight: float | None = ...,
+        num_classes: int | None = ...,
+        share_location: bool | None = ...,
+        match_type: MultiBoxLossParameter.MatchType | None = ...,
+        overlap_threshold: float | None = ...,
+        use_prior_for_matching: bool | None = ...,
+        background_label_id: int | None = ...,
+        use_difficult_gt: bool | None = ...,
+        do_neg_mining: bool | None = ...,
+        neg_pos_ratio: float | None = ...,
+        neg_overlap: float | None = ...,
+        code_type: PriorBoxParameter.CodeType | None = ...,
+        encode_variance_in_target: bool | None = ...,
+        map_object_to_agnostic: bool | None = ...,
+        ignore_cross_boundary_bbox: bool | None = ...,
+        bp_inside: bool | None = ...,
+        mining_type: MultiBoxLossParameter.MiningType | None = ...,
+        nms_param: NonMaximumSuppressionParameter | None = ...,
+        sample_size: int | None = ...,
+        use_prior_for_nms: bool | None = ...,
+        objectness_score: float | None = ...,
+    ) -> None: ...
+
+class MultiStageMeanfieldParameter(Message):
+    class Mode(int, metaclass=EnumTypeWrapper):
+        POTTS: ClassVar[MultiStageMeanfieldParameter.Mode]
+        SEMI_METRIC: ClassVar[MultiStageMeanfieldParameter.Mode]
+        READ_FROM_FILE: ClassVar[MultiStageMeanfieldParameter.Mode]
+
+    POTTS: ClassVar[MultiStageMeanfieldParameter.Mode]
+    SEMI_METRIC: ClassVar[MultiStageMeanfieldParameter.Mode]
+    READ_FROM_FILE: ClassVar[MultiStageMeanfieldParameter.Mode]
+    COMPATIBILITY_MODE_FIELD_NUMBER: ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    THETA_ALPHA_FIELD_NUMBER: ClassVar[int]
+    THETA_BETA_FIELD_NUMBER: ClassVar[int]
+    THETA_GAMMA_FIELD_NUMBER: ClassVar[int]
+    NUM_ITERATIONS_FIELD_NUMBER: ClassVar[int]
+    SPATIAL_FILTER_WEIGHT_FIELD_NUMBER: ClassVar[int]
+    BILATERAL_FILTER_WEIGHT_FIELD_NUMBER: ClassVar[int]
+    compatibility_mode: MultiStageMeanfieldParameter.Mode
+    threshold: float
+    theta_alpha: float
+    theta_beta: float
+    theta_gamma: float
+    num_iterations: int
+    spatial_filter_weight: float
+    bilateral_filter_weight: float
+    def __init__(
+        self,
+        *,
+        compatibility_mode: MultiStageMeanfieldParameter.Mode | None = ...,
+        threshold: float | None = ...,
+        theta_alpha: float | None = ...,
+        theta_beta: float | None = ...,
+        theta_gamma: float | None = ...,
+        num_iterations: int | None = ...,
+        spatial_filter_weight: float | None = ...,
+        bilateral_filter_weight: float | None = ...,
+    ) -> None: ...
+
+class NormalizeParameter(Message):
+    ACROSS_SPATIAL_FIELD_NUMBER: ClassVar[int]
+    SCALE_FILLER_FIELD_NUMBER: ClassVar[int]
+    CHANNEL_SHARED_FIELD_NUMBER: ClassVar[int]
+    EPS_FIELD_NUMBER: ClassVar[int]
+    BP_NORM_FIELD_NUMBER: ClassVar[int]
+    across_spatial: bool
+    scale_filler: FillerParameter
+    channel_shared: bool
+    eps: float
+    bp_norm: bool
+    def __init__(
+        self,
+        *,
+        across_spatial: bool | None = ...,
+        scale_filler: FillerParameter | None = ...,
+        channel_shared: bool | None = ...,
+        eps: float | None = ...,
+        bp_norm: bool | None = ...,
+    ) -> None: ...
+
+class PadParameter(Message):
+    PADDINGS_FIELD_NUMBER: ClassVar[int]
+    CONSTANT_VALUES_FIELD_NUMBER: ClassVar[int]
+    paddings: RepeatedScalarFieldContainer[int]
+    constant_values: float
+    def __init__(self, *, paddings: Iterable[int] | None = ..., constant_values: float | None = ...) -> None: ...
+
+class PermuteParameter(Message):
+    ORDER_FIELD_NUMBER: ClassVar[int]
+    order: RepeatedScalarFieldContainer[int]
+    def __init__(self, *, order: Iterable[int] | None = ...) -> None: ...
+
+class PriorBoxParameter(Message):
+    class CodeType(int, metaclass=EnumTypeWrapper):
+        CORNER: ClassVar[PriorBoxParameter.CodeType]
+        CENTER_SIZE: ClassVar[PriorBoxParameter.CodeType]
+        CORNER_SIZE: ClassVar[PriorBoxParameter.CodeType]
+
+    CORNER: ClassVar[PriorBoxParameter.CodeType]
+    CENTER_SIZE: ClassVar[PriorBoxParameter.CodeType]
+    CORNER_SIZE: ClassVar[PriorBoxParameter.CodeType]
+    MIN_SIZE_FIELD_NUMBER: ClassVar[int]
+    MAX_SIZE_FIELD_NUMBER: ClassVar[int]
+    ASPECT_RATIO_FIELD_NUMBER: ClassVar[int]
+    FLIP_FIELD_NUMBER: ClassVar[int]
+    CLIP_FIELD_NUMBER: ClassVar[int]
+    VARIANCE_FIELD_NUMBER: ClassVar[int]
+    IMG_SIZE_FIELD_NUMBER: ClassVar[int]
+    IMG_H_FIELD_NUMBER: ClassVar[int]
+    IMG_W_FIELD_NUMBER: ClassVar[int]
+    STEP_FIELD_NUMBER: ClassVar[int]
+    STEP_H_FIELD_NUMBER: ClassVar[int]
+    STEP_W_FIELD_NUMBER: ClassVar[int]
+    OFFSET_FIELD_NUMBER: ClassVar[int]
+    OFFSET_H_FIELD_NUMBER: ClassVar[int]
+    OFFSET_W_FIELD_NUMBER: ClassVar[int]
+    min_size: RepeatedScalarFieldContainer[float]
+    max_size: RepeatedScalarFieldContainer[float]
+    aspect_ratio: RepeatedScalarFieldContainer[float]
+    flip: bool
+    clip: bool
+    variance: RepeatedScalarFieldContainer[float]
+    img_size: int
+    img_h: int
+    img_w: int
+    step: float
+    step_h: float
+    step_w: float
+    offset: float
+    offset_h: RepeatedScalarFieldContainer[float]
+    offset_w: RepeatedScalarFieldContainer[float]
+    def __init__(
+        self,
+        *,
+        min_size: Iterable[float] | None = ...,
+        max_size: Iterable[float] | None = ...,
+        aspect_ratio: Iterable[float] | None = ...,
+        flip: bool | None = ...,
+        clip: bool | None = ...,
+        variance: Iterable[float] | None = ...,
+        img_size: int | None = ...,
+        img_h: int | None = ...,
+        img_w: int | None = ...,
+        step: float | None = ...,
+        step_h: float | None = ...,
+        step_w: float | None = ...,
+        offset: float | None = ...,
+        offset_h: Iterable[float] | None = ...,
+        offset_w: Iterable[float] | None = ...,
+    ) -> None: ...
+
+class ProposalParameter(Message):
+    FEAT_STRIDE_FIELD_NUMBER: ClassVar[int]
+    BASE_SIZE_FIELD_NUMBER: ClassVar[int]
+    MIN_SIZE_FIELD_NUMBER: ClassVar[int]
+    RATIO_FIELD_NUMBER: ClassVar[int]
+    SCALE_FIELD_NUMBER: ClassVar[int]
+    PRE_NMS_TOPN_FIELD_NUMBER: ClassVar[int]
+    POST_NMS_TOPN_FIELD_NUMBER: ClassVar[int]
+    NMS_THRESH_FIELD_NUMBER: ClassVar[int]
+    feat_stride: int
+    base_size: int
+    min_size: int
+    ratio: RepeatedScalarFieldContainer[float]
+    scale: RepeatedScalarFieldContainer[float]
+    pre_nms_topn: int
+    post_nms_topn: int
+    nms_thresh: float
+    def __init__(
+        self,
+        *,
+        feat_stride: int | None = ...,
+        base_size: int | None = ...,
+        min_size: int | None = ...,
+        ratio: Iterable[float] | None = ...,
+        scale: Iterable[float] | None = ...,
+        pre_nms_topn: int | None = ...,
+        post_nms_topn: int | None = ...,
+        nms_thresh: float | None = ...,
+    ) -> None: ...
+
+class PSROIPoolingParameter(Message):
+    SPATIAL_SCALE_FIELD_NUMBER: ClassVar[int]
+    OUTPUT_DIM_FIELD_NUMBER: ClassVar[int]
+    GROUP_SIZE_FIELD_NUMBER: ClassVar[int]
+    spatial_scale: float
+    output_dim: int
+    group_size: int
+    def __init__(
+        self,
+        *,
+        spatial_scale: float | None = ...,
+        output_dim: int | None = ...,
+        group_size: int | None = ...,
+    ) -> None: ...
+
+class RegionLossParameter(Message):
+    SIDE_FIELD_NUMBER: ClassVar[int]
+    NUM_CLASS_FIELD_NUMBER: ClassVar[int]
+    BIAS_MATCH_FIELD_NUMBER: ClassVar[int]
+    COORDS_FIELD_NUMBER: ClassVar[int]
+    NUM_FIELD_NUMBER: ClassVar[int]
+    SOFTMAX_FIELD_NUMBER: ClassVar[int]
+    JITTER_FIELD_NUMBER: ClassVar[int]
+    RESCORE_FIELD_NUMBER: ClassVar[int]
+    OBJECT_SCALE_FIELD_NUMBER: ClassVar[int]
+    CLASS_SCALE_FIELD_NUMBER: ClassVar[int]
+    NOOBJECT_SCALE_FIELD_NUMBER: ClassVar[int]
+    COORD_SCALE_FIELD_NUMBER: ClassVar[int]
+    ABSOLUTE_FIELD_NUMBER: ClassVar[int]
+    THRESH_FIELD_NUMBER: ClassVar[int]
+    RANDOM_FIELD_NUMBER: ClassVar[int]
+    BIASES_FIELD_NUMBER: ClassVar[int]
+    SOFTMAX_TREE_FIELD_NUMBER: ClassVar[int]
+    CLASS_MAP_FIELD_NUMBER: ClassVar[int]
+    side: int
+    num_class: int
+    bias_match: int
+    coords: int
+    num: int
+    softmax: int
+    jitter: float
+    rescore: int
+    object_scale: float
+    class_scale: float
+    noobject_scale: float
+    coord_scale: float
+    absolute: int
+    thresh: float
+    random: int
+    biases: RepeatedScalarFieldContainer[float]
+    softmax_tree: str
+    class_map: str
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_class: int | None = ...,
+        bias_match: int | None = ...,
+        coords: int | None = ...,
+        num: int | None = ...,
+        softmax: int | None = ...,
+        jitter: float | None = ...,
+        rescore: int | None = ...,
+        object_scale: float | None = ...,
+        class_scale: float | None = ...,
+        noobject_scale: float | None = ...,
+        coord_scale: float | None = ...,
+        absolute: int | None = ...,
+        thresh: float | None = ...,
+        random: int | None = ...,
+        biases: Iterable[float] | None = ...,
+        softmax_tree: str | None = ...,
+        class_map: str | None = ...,
+    ) -> None: ...
+
+class ReorgParameter(Message):
+    STRIDE_FIELD_NUMBER: ClassVar[int]
+    REVERSE_FIELD_NUMBER: ClassVar[int]
+    stride: int
+    reverse: bool
+    def __init__(self, *, stride: int | None = ..., reverse: bool | None = ...) -> None: ...
+
+class ResampleParameter(Message):
+    class ResampleType(int, metaclass=EnumTypeWrapper):
+        NEAREST: ClassVar[ResampleParameter.ResampleType]
+        LINEAR: ClassVar[ResampleParameter.ResampleType]
+        CUBIC: ClassVar[ResampleParameter.ResampleType]
+        AREA: ClassVar[ResampleParameter.ResampleType]
+
+    NEAREST: ClassVar[ResampleParameter.ResampleType]
+    LINEAR: ClassVar[ResampleParameter.ResampleType]
+    CUBIC: ClassVar[ResampleParameter.ResampleType]
+    AREA: ClassVar[ResampleParameter.ResampleType]
+    WIDTH_FIELD_NUMBER: ClassVar[int]
+    HEIGHT_FIELD_NUMBER: ClassVar[int]
+    TYPE_FIELD_NUMBER: ClassVar[int]
+    ANTIALIAS_FIELD_NUMBER: ClassVar[int]
+    FACTOR_FIELD_NUMBER: ClassVar[int]
+    width: int
+    height: int
+    type: ResampleParameter.ResampleType
+    antialias: bool
+    factor: float
+    def __init__(
+        self,
+        *,
+        width: int | None = ...,
+        height: int | None = ...,
+        type: ResampleParameter.ResampleType | None = ...,
+        antialias: bool | None = ...,
+        factor: float | None = ...,
+    ) -> None: ...
+
+class ResizeToParameter(Message):
+    ALIGN_CORNERS_FIELD_NUMBER: ClassVar[int]
+    OUTPUT_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    OUTPUT_WIDTH_FIELD_NUMBER: ClassVar[int]
+    DATA_FORMAT_FIELD_NUMBER: ClassVar[int]
+    SCALE_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    SCALE_WIDTH_FIELD_NUMBER: ClassVar[int]
+    HALF_PIXEL_CENTERS_FIELD_NUMBER: ClassVar[int]
+    align_corners: bool
+    output_height: int
+    output_width: int
+    data_format: str
+    scale_height: float
+    scale_width: float
+    half_pixel_centers: bool
+    def __init__(
+        self,
+        *,
+        align_corners: bool | None = ...,
+        output_height: int | None = ...,
+        output_width: int | None = ...,
+        data_format: str | None = ...,
+        scale_height: float | None = ...,
+        scale_width: float | None = ...,
+        half_pixel_centers: bool | None = ...,
+    ) -> None: ...
+
+class ROIPoolingParameter(Message):
+    POOLED_H_FIELD_NUMBER: ClassVar[int]
+    POOLED_W_FIELD_NUMBER: ClassVar[int]
+    SPATIAL_SCALE_FIELD_NUMBER: ClassVar[int]
+    pooled_h: int
+    pooled_w: int
+    spatial_scale: float
+    def __init__(
+        self,
+        *,
+        pooled_h: int | None = ...,
+        pooled_w: int | None = ...,
+        spatial_scale: float | None = ...,
+    ) -> None: ...
+
+class SegAccuracyParameter(Message):
+    class AccuracyMetric(int, metaclass=EnumTypeWrapper):
+        PixelAccuracy: ClassVar[SegAccuracyParameter.AccuracyMetric]
+        ClassAccuracy: ClassVar[SegAccuracyParameter.AccuracyMetric]
+        PixelIOU: ClassVar[SegAccuracyParameter.AccuracyMetric]
+
+    PixelAccuracy: ClassVar[SegAccuracyParameter.AccuracyMetric]
+    ClassAccuracy: ClassVar[SegAccuracyParameter.AccuracyMetric]
+    PixelIOU: ClassVar[SegAccuracyParameter.AccuracyMetric]
+    METRIC_FIELD_NUMBER: ClassVar[int]
+    IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
+    RESET_FIELD_NUMBER: ClassVar[int]
+    metric: SegAccuracyParameter.AccuracyMetric
+    ignore_label: RepeatedScalarFieldContainer[int]
+    reset: bool
+    def __init__(
+        self,
+        *,
+        metric: SegAccuracyParameter.AccuracyMetric | None = ...,
+        ignore_label: Iterable[int] | None = ...,
+        reset: bool | None = ...,
+    ) -> None: ...
+
+class SegmentationEvaluateParameter(Message):
+    NUM_CLASSES_FIELD_NUMBER: ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    num_classes: int
+    threshold: float
+    def __init__(self, *, num_classes: int | None = ..., threshold: float | None = ...) -> None: ...
+
+class SeLuDropoutParameter(Message):
+    DROPOUT_RATIO_FIELD_NUMBER: ClassVar[int]
+    ALPHA_FIELD_NUMBER: ClassVar[int]
+    dropout_ratio: float
+    alpha: float
+    def __init__(self, *, dropout_ratio: float | None = ..., alpha: float | None = ...) -> None: ...
+
+class ShuffleChannelParameter(Message):
+    GROUP_FIELD_NUMBER: ClassVar[int]
+    group: int
+    def __init__(self, *, group: int | None = ...) -> None: ...
+
+class SmoothL1LossParameter(Message):
+    SIGMA_FIELD_NUMBER: ClassVar[int]
+    sigma: float
+    def __init__(self, *, sigma: float | None = ...) -> None: ...
+
+class SqueezeParameter(Message):
+    AXIS_FIELD_NUMBER: ClassVar[int]
+    axis: RepeatedScalarFieldContainer[int]
+    def __init__(self, *, axis: Iterable[int] | None = ...) -> None: ...
+
+class SqueezeDetParameter(Message):
+    class Engine(int, metaclass=EnumTypeWrapper):
+        DEFAULT: ClassVar[SqueezeDetParameter.Engine]
+        CAFFE: ClassVar[SqueezeDetParameter.Engine]
+        CUDNN: ClassVar[SqueezeDetParameter.Engine]
+
+    DEFAULT: ClassVar[SqueezeDetParameter.Engine]
+    CAFFE: ClassVar[SqueezeDetParameter.Engine]
+    CUDNN: ClassVar[SqueezeDetParameter.Engine]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
+    ANCHOR_SHAPES_FIELD_NUMBER: ClassVar[int]
+    ANCHORS_PER_GRID_FIELD_NUMBER: ClassVar[int]
+    CLASSES_FIELD_NUMBER: ClassVar[int]
+    POS_CONF_FIELD_NUMBER: ClassVar[int]
+    NEG_CONF_FIELD_NUMBER: ClassVar[int]
+    LAMBDA_BBOX_FIELD_NUMBER: ClassVar[int]
+    LAMBDA_CONF_FIELD_NUMBER: ClassVar[int]
+    engine: SqueezeDetParameter.Engine
+    anchor_shapes: RepeatedScalarFieldContainer[int]
+    anchors_per_grid: int
+    classes: int
+    pos_conf: float
+    neg_conf: float
+    lambda_bbox: float
+    lambda_conf: float
+    def __init__(
+        self,
+        *,
+        engine: SqueezeDetParameter.Engine | None = ...,
+        anchor_shapes: Iterable[int] | None = ...,
+        anchors_per_grid: int | None = ...,
+        classes: int | None = ...,
+        pos_conf: float | None = ...,
+        neg_conf: float | None = ...,
+        lambda_bbox: float | None = ...,
+        lambda_conf: float | None = ...,
+    ) -> None: ...
+
+class UnpoolingParameter(Message):
+    class UnpoolMethod(int, metaclass=EnumTypeWrapper):
+        MAX: ClassVar[UnpoolingParameter.UnpoolMethod]
+        AVE: ClassVar[UnpoolingParameter.UnpoolMethod]
+        STOCHASTIC: ClassVar[UnpoolingParameter.UnpoolMethod]
+
+    MAX: ClassVar[UnpoolingParameter.UnpoolMethod]
+    AVE: ClassVar[UnpoolingParameter.UnpoolMethod]
+    STOCHASTIC: ClassVar[UnpoolingParameter.UnpoolMethod]
+    UNPOOL_FIELD_NUMBER: ClassVar[int]
+    KERNEL_SIZE_FIELD_NUMBER: ClassVar[int]
+    STRIDE_FIELD_NUMBER: ClassVar[int]
+    PAD_FIELD_NUMBER: ClassVar[int]
+    KERNEL_H_FIELD_NUMBER: ClassVar[int]
+    KERNEL_W_FIELD_NUMBER: ClassVar[int]
+    STRIDE_H_FIELD_NUMBER: ClassVar[int]
+    STRIDE_W_FIELD_NUMBER: ClassVar[int]
+    PAD_H_FIELD_NUMBER: ClassVar[int]
+    PAD_W_FIELD_NUMBER: ClassVar[int]
+    UNPOOL_SIZE_FIELD_NUMBER: ClassVar[int]
+    UNPOOL_H_FIELD_NUMBER: ClassVar[int]
+    UNPOOL_W_FIELD_NUMBER: ClassVar[int]
+    unpool: UnpoolingParameter.UnpoolMethod
+    kernel_size: int
+    stride: int
+    pad: int
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    pad_h: int
+    pad_w: int
+    unpool_size: int
+    unpool_h: int
+    unpool_w: int
+    def __init__(
+        self,
+        *,
+        unpool: UnpoolingParameter.UnpoolMethod | None = ...,
+        kernel_size: int | None = ...,
+        stride: int | None = ...,
+        pad: int | None = ...,
+        kernel_h: int | None = ...,
+        kernel_w: int | None = ...,
+        stride_h: int | None = ...,
+        stride_w: int | None = ...,
+        pad_h: int | None = ...,
+        pad_w: int | None = ...,
+        unpool_size: int | None = ...,
+        unpool_h: int | None = ...,
+        unpool_w: int | None = ...,
+    ) -> None: ...
+
+class UpsampleParameter(Message):
+    SCALE_FIELD_NUMBER: ClassVar[int]
+    SCALE_H_FIELD_NUMBER: ClassVar[int]
+    SCALE_W_FIELD_NUMBER: ClassVar[int]
+    PAD_OUT_H_FIELD_NUMBER: ClassVar[int]
+    PAD_OUT_W_FIELD_NUMBER: ClassVar[int]
+    UPSAMPLE_H_FIELD_NUMBER: ClassVar[int]
+    UPSAMPLE_W_FIELD_NUMBER: ClassVar[int]
+    STRIDE_FIELD_NUMBER: ClassVar[int]
+    scale: int
+    scale_h: int
+    scale_w: int
+    pad_out_h: bool
+    pad_out_w: bool
+    upsample_h: int
+    upsample_w: int
+    stride: int
+    def __init__(
+        self,
+        *,
+        scale: int | None = ...,
+        scale_h: int | None = ...,
+        scale_w: int | None = ...,
+        pad_out_h: bool | None = ...,
+        pad_out_w: bool | None = ...,
+        upsample_h: int | None = ...,
+        upsample_w: int | None = ...,
+        stride: int | None = ...,
+    ) -> None: ...
+
+class VideoDataParameter(Message):
+    class VideoType(int, metaclass=EnumTypeWrapper):
+        WEBCAM: ClassVar[VideoDataParameter.VideoType]
+        VIDEO: ClassVar[VideoDataParameter.VideoType]
+
+    WEBCAM: ClassVar[VideoDataParameter.VideoType]
+    VIDEO: ClassVar[VideoDataParameter.VideoType]
+    VIDEO_TYPE_FIELD_NUMBER: ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: ClassVar[int]
+    VIDEO_FILE_FIELD_NUMBER: ClassVar[int]
+    SKIP_FRAMES_FIELD_NUMBER: ClassVar[int]
+    video_type: VideoDataParameter.VideoType
+    device_id: int
+    video_file: str
+    skip_frames: int
+    def __init__(
+        self,
+        *,
+        video_type: VideoDataParameter.VideoType | None = ...,
+        device_id: int | None = ...,
+        video_file: str | None = ...,
+        skip_frames: int | None = ...,
+    ) -> None: ...
+
+class YoloDetectionOutputParameter(Message):
+    SIDE_FIELD_NUMBER: ClassVar[int]
+    NUM_CLASSES_FIELD_NUMBER: ClassVar[int]
+    NUM_BOX_FIELD_NUMBER: ClassVar[int]
+    COORDS_FIELD_NUMBER: ClassVar[int]
+    CONFIDENCE_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    NMS_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    BIASES_FIELD_NUMBER: ClassVar[int]
+    LABEL_MAP_FILE_FIELD_NUMBER: ClassVar[int]
+    side: int
+    num_classes: int
+    num_box: int
+    coords: int
+    confidence_threshold: float
+    nms_threshold: float
+    biases: RepeatedScalarFieldContainer[float]
+    label_map_file: str
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_classes: int | None = ...,
+        num_box: int | None = ...,
+        coords: int | None = ...,
+        confidence_threshold: float | None = ...,
+        nms_threshold: float | None = ...,
+        biases: Iterable[float] | None = ...,
+        label_map_file: str | None = ...,
+    ) -> None: ...
+
+class YoloSegParameter(Message):
+    NUM_CLASS_FIELD_NUMBER: ClassVar[int]
+    OBJECT_SCALE_FIELD_NUMBER: ClassVar[int]
+    CLASS_SCALE_FIELD_NUMBER: ClassVar[int]
+    USE_LOGIC_GRADIENT_FIELD_NUMBER: ClassVar[int]
+    USE_HARDSIGMOID_FIELD_NUMBER: ClassVar[int]
+    num_class: int
+    object_scale: float
+    class_scale: float
+    use_logic_gradient: bool
+    use_hardsigmoid: bool
+    def __init__(
+        self,
+        *,
+        num_class: int | None = ...,
+        object_scale: float | None = ...,
+        class_scale: float | None = ...,
+        use_logic_gradient: bool | None = ...,
+        use_hardsigmoid: bool | None = ...,
+    ) -> None: ...
+
+class Yolov3Parameter(Message):
+    SIDE_FIELD_NUMBER: ClassVar[int]
+    NUM_CLASS_FIELD_NUMBER: ClassVar[int]
+    NUM_FIELD_NUMBER: ClassVar[int]
+    OBJECT_SCALE_FIELD_NUMBER: ClassVar[int]
+    CLASS_SCALE_FIELD_NUMBER: ClassVar[int]
+    NOOBJECT_SCALE_FIELD_NUMBER: ClassVar[int]
+    COORD_SCALE_FIELD_NUMBER: ClassVar[int]
+    THRESH_FIELD_NUMBER: ClassVar[int]
+    ANCHORS_SCALE_FIELD_NUMBER: ClassVar[int]
+    BIASES_FIELD_NUMBER: ClassVar[int]
+    MASK_FIELD_NUMBER: ClassVar[int]
+    USE_LOGIC_GRADIENT_FIELD_NUMBER: ClassVar[int]
+    USE_FOCAL_LOSS_FIELD_NUMBER: ClassVar[int]
+    side: int
+    num_class: int
+    num: int
+    object_scale: float
+    class_scale: float
+    noobject_scale: float
+    coord_scale: float
+    thresh: float
+    anchors_scale: int
+    biases: RepeatedScalarFieldContainer[float]
+    mask: RepeatedScalarFieldContainer[int]
+    use_logic_gradient: bool
+    use_focal_loss: bool
+    def __init__(
+        self,
+        *,
+        side: int | None = ...,
+        num_class: int | None = ...,
+        num: int | None = ...,
+        object_scale: float | None = ...,
+        class_scale: float | None = ...,
+        noobject_scale: float | None = ...,
+        coord_scale: float | None = ...,
+        thresh: float | None = ...,
+        anchors_scale: int | None = ...,
+        biases: Iterable[float] | None = ...,
+        mask: Iterable[int] | None = ...,
+        use_logic_gradient: bool | None = ...,
+        use_focal_loss: bool | None = ...,
+    ) -> None: ...
+
+class Yolov3DetectionOutputParameter(Message):
+    NUM_CLASSES_FIELD_NUMBER: ClassVar[int]
+    NUM_BOX_FIELD_NUMBER: ClassVar[int]
+    CONFIDENCE_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    NMS_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    BIASES_FIELD_NUMBER: ClassVar[int]
+    ANCHORS_SCALE_FIELD_NUMBER: ClassVar[int]
+    MASK_GROUP_NUM_FIELD_NUMBER: ClassVar[int]
+    MASK_FIELD_NUMBER: ClassVar[int]
+    num_classes: int
+    num_box: int
+    confidence_threshold: float
+    nms_threshold: float
+    biases: RepeatedScalarFieldContainer[float]
+    anchors_scale: RepeatedScalarFieldContainer[int]
+    mask_group_num: int
+    mask: RepeatedScalarFieldContainer[int]
+    def __init__(
+        self,
+        *,
+        num_classes: int | None = ...,
+        num_box: int | None = ...,
+        confidence_threshold: float | None = ...,
+        nms_threshold: float | None = ...,
+        biases: Iterable[float] | None = ...,
+        anchors_scale: Iterable[int] | None = ...,
+        mask_group_num: int | None = ...,
+        mask: Iterable[int] | None = ...,
+    ) -> None: ...

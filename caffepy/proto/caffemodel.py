@@ -4,7 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 
 from caffepy.errors import ArgumentError, ProtoError
-from caffepy.proto.binary import read_binary, write_binary
+from caffepy.proto.binary import read_binary
+from caffepy.proto.binary_write import write_binary
 from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.files import HEAD, PathLike, kind_of, open_binary, remedy, replacing
 from caffepy.proto.hdf5 import read_hdf5, write_hdf5

@@ -1,15 +1,20 @@
-"""Old formats made current, as Caffe's upgrade_proto.cpp does: V0 and V1 layers, input fields, solver types."""
+"""Old formats made current, as Caffe's upgrade_proto.cpp does: V0 and V1 layers, input fields, solver types.
+
+After them what forks spell their own way.
+"""
 
 from itertools import zip_longest
 
 from caffepy.errors import ProtoError
 from caffepy.proto.caffe_pb2 import BlobShape, LayerParameter, NetParameter, SolverParameter, V1LayerParameter
+from caffepy.proto.upgrade_forks import upgrade_forks
 from caffepy.proto.upgrade_v0 import upgrade_v0
 
 _V1_SPELLED = {  # the other types are their words in capitals run together: INNER_PRODUCT, InnerProduct
     "NONE": "",
     "ABSVAL": "AbsVal",
     "ARGMAX": "ArgMax",
+    "BN": "BN",
     "BNLL": "BNLL",
     "HDF5_DATA": "HDF5Data",
     "HDF5_OUTPUT": "HDF5Output",
@@ -40,8 +45,8 @@ _SOLVER_TYPES = {
 def upgrade_net(param: NetParameter) -> list[str]:
     """Bring a net of any age to the current format, in place; says what was changed, nothing for a current net.
 
-    Raises ProtoError for a net that mixes `layer` and `layers`, has input dimensions that do not fit its inputs, or
-    has a V0 layer that Caffe cannot upgrade either.
+    Raises ProtoError for a net that mixes `layer` and `layers`, has input dimensions that do not fit its inputs, has a
+    V0 layer that Caffe cannot upgrade either, or has a fork's padding that depends on the size of the bottom.
     """
     notes = []
     if param.layer and param.layers:
@@ -58,6 +63,7 @@ def upgrade_net(param: NetParameter) -> list[str]:
         param.ClearField("layers")
     if param.input:
         notes.append(_upgrade_input(param))
+    notes += upgrade_forks(param)
     notes += [_freeze_batch_norm(layer) for layer in param.layer if _has_old_batch_norm(layer)]
     return notes
 

@@ -2,12 +2,12 @@
 
 A variant is a kernel file with its constants. For each architecture first come those that the measured nets launch,
 then one for each kernel that they do not launch, then all others of the golden nets. The first two kinds take turns, as
-many of them as MOST allows; `-m long` compiles everything.
+many of them as MOST allows; so do the products that the measured nets launch in tf32. `-m long` compiles everything.
 """
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -16,6 +16,7 @@ import pytest
 
 import caffepy
 from benchmarks.nets import NETS
+from caffepy import precision
 from caffepy.device import source
 from caffepy.errors import KernelError
 from caffepy.proto import prototxt
@@ -26,8 +27,9 @@ from tests.kernels.nvrtc import ARCHITECTURES
 from tests.kernels.recording import Launched, recording
 from tests.layers import golden
 
-MOST = 200
+MOST, MOST_TF32 = 160, 40
 """Compilations without `-m long`."""
+TENSOR_ARCHITECTURES = tuple(arch for arch in ARCHITECTURES if arch >= 80)
 
 RARE = """
 force_backward: true
@@ -40,6 +42,35 @@ layer { name: "max" type: "Pooling" bottom: "drawn" top: "max" top: "max_mask"
         pooling_param { kernel_size: 3 stride: 2 } }
 layer { name: "whole" type: "Pooling" bottom: "max" top: "whole" top: "whole_mask"
         pooling_param { global_pooling: true } }
+layer { name: "relu6" type: "ReLU6" bottom: "x" top: "relu6" }
+layer { name: "hard_swish" type: "HardSwish" bottom: "relu6" top: "hard_swish" }
+layer { name: "smooth" type: "SmoothL1Loss" bottom: "x" bottom: "dropped" top: "smooth" }
+layer { name: "l1" type: "L1Loss" bottom: "x" bottom: "dropped" top: "l1" }
+layer { name: "lengths" type: "L1Loss" bottom: "x" bottom: "dropped" top: "lengths"
+        l1_loss_param { l2_per_location: true normalize_by_num_entries: true } }
+layer { name: "rois" type: "Input" top: "rois" input_param { shape { dim: 2 dim: 5 } } }
+layer { name: "zeros" type: "Input" top: "zeros" input_param { shape { dim: 2 dim: 1 dim: 2 dim: 2 } } }
+layer { name: "unpooled" type: "Upsample" bottom: "max" bottom: "max_mask" top: "unpooled"
+        upsample_param { upsample_h: 4 upsample_w: 4 } }
+layer { name: "turned" type: "Flip" bottom: "unpooled" top: "turned" }
+layer { name: "padded" type: "Pad" bottom: "turned" top: "padded" pad_param { paddings: [0, 0, 0, 0, 2, 3, 2, 3] } }
+layer { name: "normal" type: "BN" bottom: "padded" top: "normal" bn_param { eps: 0.1 } }
+layer { name: "unit" type: "Normalize" bottom: "normal" top: "unit" norm_param { channel_shared: false } }
+layer { name: "scaled" type: "Axpy" bottom: "whole" bottom: "unit" bottom: "x" top: "scaled" }
+layer { name: "stretched" type: "Mul" bottom: "whole" bottom: "scaled" top: "stretched" }
+layer { name: "interp" type: "Interp" bottom: "stretched" top: "interp" interp_param { height: 5 width: 12 } }
+layer { name: "darknet" type: "UpsampleDarknet" bottom: "interp" top: "darknet" upsample_darknet_param { stride: 2 } }
+layer { name: "regions" type: "ROIPooling" bottom: "darknet" bottom: "rois" top: "regions"
+        roi_pooling_param { pooled_h: 2 pooled_w: 2 } }
+layer { name: "hard_scores" type: "SoftmaxWithLossOHEM" bottom: "regions" bottom: "zeros" top: "hard_loss"
+        top: "hard_shares" top: "hard_losses" loss_weight: 1 loss_weight: 0 loss_weight: 0 }
+layer { name: "hard_boxes" type: "SmoothL1LossOHEM" bottom: "x" bottom: "dropped" top: "box_loss" top: "box_losses"
+        loss_weight: 1 loss_weight: 0 }
+layer { name: "insane" type: "Insanity" bottom: "x" top: "insane" }
+layer { name: "selu" type: "SeLu" bottom: "insane" top: "selu" }
+layer { name: "selu_dropped" type: "SeLuDropout" bottom: "selu" top: "selu_dropped" }
+layer { name: "parts" type: "PSROIPooling" bottom: "darknet" bottom: "rois" top: "parts"
+        psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 1 } }
 """
 """What neither the measured nets nor the golden ones have."""
 
@@ -57,7 +88,7 @@ def _compiler() -> None:
 @pytest.mark.usefixtures("_compiler")
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_usual_variants(arch: int) -> None:
-    assert complaints(usual()[arch], arch) == []
+    assert complaints(_in_turn(important(), MOST)[arch], arch) == []
 
 
 @pytest.mark.long
@@ -65,6 +96,19 @@ def test_usual_variants(arch: int) -> None:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_all_variants(arch: int) -> None:
     assert complaints([*important()[arch], *unimportant()[arch]], arch) == []
+
+
+@pytest.mark.usefixtures("_compiler")
+@pytest.mark.parametrize("arch", TENSOR_ARCHITECTURES)
+def test_usual_variants_in_tf32(arch: int) -> None:
+    assert complaints(_in_turn(products_in_tf32(), MOST_TF32)[arch], arch) == []
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("_compiler")
+@pytest.mark.parametrize("arch", TENSOR_ARCHITECTURES)
+def test_all_variants_in_tf32(arch: int) -> None:
+    assert complaints(products_in_tf32()[arch], arch) == []
 
 
 def test_every_kernel_is_launched_by_some_net() -> None:
@@ -102,16 +146,15 @@ def _blocks_assumed(launch: Launched) -> int:
     return int(named[1] if named else bounds[1])
 
 
-@cache
-def usual() -> dict[int, list[Variant]]:
-    """By architecture, the important variants, those at the same place in their lists in turn, MOST of all."""
+def _in_turn(variants: dict[int, list[Variant]], most: int) -> dict[int, list[Variant]]:
+    """Those at the same place in the architectures' lists in turn, `most` of all."""
     turns = [
-        ((place + turn) % len(ARCHITECTURES), place, arch, variant)
-        for turn, arch in enumerate(ARCHITECTURES)
-        for place, variant in enumerate(important()[arch])
+        ((place + turn) % len(variants), place, arch, variant)
+        for turn, (arch, of_arch) in enumerate(variants.items())
+        for place, variant in enumerate(of_arch)
     ]
-    chosen = sorted(turns, key=lambda turn: turn[:2])[:MOST]
-    return {arch: [variant for _, _, its, variant in chosen if its == arch] for arch in ARCHITECTURES}
+    chosen = sorted(turns, key=lambda turn: turn[:2])[:most]
+    return {arch: [variant for _, _, its, variant in chosen if its == arch] for arch in variants}
 
 
 @cache
@@ -147,17 +190,34 @@ def _first_of_kernels(variants: list[Variant], known: list[Variant]) -> list[Var
 @cache
 def benchmark_nets() -> dict[int, list[Variant]]:
     """By architecture, the variants of the nets that are measured, at batch 1."""
+    return _variants(_measured(1), ARCHITECTURES)
 
-    def nets() -> Iterator[caffepy.Net]:
-        for net in NETS.values():
-            param = net(1)
-            param.force_backward = True
-            for layer in param.layer:  # zeros will do, and are made sooner
-                layer.convolution_param.ClearField("weight_filler")
-                layer.inner_product_param.ClearField("weight_filler")
-            yield caffepy.Net(param, TEST)
 
-    return _variants(nets())
+@cache
+def products_in_tf32() -> dict[int, list[Variant]]:
+    """By architecture, what those nets launch for tensor cores, in tf32 at batch 16, in 3xtf32 at batch 1."""
+    found: dict[int, list[Variant]] = {arch: [] for arch in TENSOR_ARCHITECTURES}
+    for name, num in (("tf32", 16), ("3xtf32", 1)):
+        precision.set_precision(name)
+        try:
+            for arch, variants in _variants(_measured(num), TENSOR_ARCHITECTURES).items():
+                found[arch] += variants
+        finally:
+            precision.set_precision("fp32")
+    return {
+        arch: [variant for variant in variants if re.search("constexpr int tf32 = [13];", variant[0].source)]
+        for arch, variants in found.items()
+    }
+
+
+def _measured(num: int) -> Iterator[caffepy.Net]:
+    for net in NETS.values():
+        param = net(num)
+        param.force_backward = True
+        for layer in param.layer:  # zeros will do, and are made sooner
+            layer.convolution_param.ClearField("weight_filler")
+            layer.inner_product_param.ClearField("weight_filler")
+        yield caffepy.Net(param, TEST)
 
 
 @cache
@@ -170,21 +230,21 @@ def golden_nets() -> dict[int, list[Variant]]:
         for phase in (TRAIN, TEST):
             yield caffepy.Net(prototxt.parse(RARE, NetParameter), phase)
 
-    return _variants(nets())
+    return _variants(nets(), ARCHITECTURES)
 
 
-def _variants(nets: Iterator[caffepy.Net]) -> dict[int, list[Variant]]:
+def _variants(nets: Iterable[caffepy.Net], archs: Sequence[int]) -> dict[int, list[Variant]]:
     """By architecture, what passes of the nets launch."""
-    found: dict[int, dict[Launched, None]] = {arch: {} for arch in ARCHITECTURES}
+    found: dict[int, dict[Launched, None]] = {arch: {} for arch in archs}
     for net in nets:
-        for arch in ARCHITECTURES:
+        for arch in archs:
             with recording(arch) as gpu, warnings.catch_warnings(action="ignore", category=caffepy.NotComputedWarning):
                 net.forward()
                 net.backward()
                 shapes = {name: net.blobs[name].shape for name in net.outputs}
                 net.gradient({name: gpu.zeros(shape, np.float32) for name, shape in shapes.items()})
             found[arch].update(gpu.launches)
-    by_source: dict[int, dict[str, list[Launched]]] = {arch: {} for arch in ARCHITECTURES}
+    by_source: dict[int, dict[str, list[Launched]]] = {arch: {} for arch in archs}
     for arch, launches in found.items():
         for launch in launches:
             by_source[arch].setdefault(launch.source, []).append(launch)

@@ -1,10 +1,12 @@
-"""Operations with one value per channel: BatchNorm and Scale."""
+"""Operations with one value per channel: BatchNorm, Scale, Bias, PReLU."""
 
 import numpy as np
 import pytest
 
 from caffepy.layers import batch_norm as bn
-from caffepy.layers.scale import scale_backward, scale_backward_bias, scale_backward_weights, scale_forward
+from caffepy.layers.mvn import mvn_spread
+from caffepy.layers.prelu import prelu_backward, prelu_backward_weights, prelu_forward
+from caffepy.layers.scale import bias_backward_weights, scale_backward, scale_backward_weights, scale_forward
 from caffepy.proto.caffe_pb2 import TRAIN
 from tests.gpu_mode import check_bodies
 from tests.layers.runner import build, fill
@@ -61,6 +63,7 @@ def test_scale(extent: tuple[int, int, int], start: int) -> None:
     scale, bias = per_channel(extent[1], 0), per_channel(extent[1], 1)
     check_bodies(scale_forward, data, scale, bias, *extent, written, written.copy(), start=start)
     check_bodies(scale_forward, data, scale, None, *extent, None, data, start=start)
+    check_bodies(scale_forward, data, None, bias, *extent, None, written, start=start)
     check_bodies(scale_backward, diff, scale, *extent, written, start=start)
     check_bodies(scale_backward, diff, scale, *extent, diff, start=start)
 
@@ -70,7 +73,25 @@ def test_scale_weights(extent: tuple[int, int, int]) -> None:
     data, diff, gathered = noise(*extent), noise(*extent)[::-1].copy(), per_channel(extent[1], 0)
     check_bodies(scale_backward_weights, data, diff, *extent, gathered, accumulate=True, atol=1e-5)
     check_bodies(scale_backward_weights, data, diff, *extent, gathered * np.nan, accumulate=False, atol=1e-5)
-    check_bodies(scale_backward_bias, diff, *extent, gathered, atol=1e-5)
+    check_bodies(bias_backward_weights, diff, *extent, gathered, accumulate=True, atol=1e-5)
+    check_bodies(bias_backward_weights, diff, *extent, gathered * np.nan, accumulate=False, atol=1e-5)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+@pytest.mark.parametrize("extent", EXTENTS)
+def test_prelu(extent: tuple[int, int, int], start: int) -> None:
+    data, diff, written = noise(*extent), noise(*extent)[::-1].copy(), np.full(extent, np.nan, np.float32)
+    data[0, 0, 0] = np.nan
+    slope = per_channel(extent[1], 1) - 1
+    check_bodies(prelu_forward, data, slope, *extent, written, written.copy(), start=start)
+    check_bodies(prelu_forward, data, slope, *extent, None, data, start=start)
+    check_bodies(prelu_backward, data, diff, slope, *extent, written, start=start)
+    data[0, 0, 0] = 0
+    check_bodies(prelu_backward_weights, data, diff, *extent, per_channel(extent[1], 2), atol=1e-5)
+
+
+def test_mvn_spread() -> None:
+    check_bodies(mvn_spread, per_channel(300, 0), np.full(300, np.nan, np.float32), eps=0.5)
 
 
 def test_what_batch_norm_gathers_on_the_gpu_is_seen_on_the_host() -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from caffepy import kernels
 from caffepy.kernels import Kernel
+from caffepy.layers.activations import elu_backward
 from caffepy.layers.eltwise import (
     eltwise_max_backward,
     eltwise_max_forward,
@@ -36,7 +37,8 @@ def check(operation: Kernel, inputs: int, size: int, **options) -> None:
     written = np.full(size, np.nan, np.float32)
     check_bodies(operation, *arrays, written, **options)
     check_bodies(operation, *arrays, written, start=1, **options)
-    check_bodies(operation, *arrays, arrays[-1], **options)
+    if arrays:
+        check_bodies(operation, *arrays, arrays[-1], **options)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -52,6 +54,15 @@ def check(operation: Kernel, inputs: int, size: int, **options) -> None:
         ("tanh_backward", 2),
         ("dropout_backward", 2),
         ("eltwise_prod_forward", 2),
+        ("absval_forward", 1),
+        ("absval_backward", 2),
+        ("bnll_forward", 1),
+        ("bnll_backward", 2),
+        ("hard_swish_forward", 1),
+        ("hard_swish_backward", 2),
+        ("relu6_forward", 1),
+        ("relu6_backward", 2),
+        ("silence_backward", 0),
     ],
 )
 def test_without_constants(name: str, inputs: int, size: int) -> None:
@@ -63,6 +74,34 @@ def test_without_constants(name: str, inputs: int, size: int) -> None:
 def test_relu(slope: float, size: int) -> None:
     check(relu_forward, 1, size, negative_slope=slope, rtol=0, atol=0)
     check(relu_backward, 2, size, negative_slope=slope)
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "constants"),
+    [
+        ("clip_forward", 1, {"lowest": -0.5, "highest": 0.75}),
+        ("clip_backward", 2, {"lowest": -0.5, "highest": 0.75}),
+        ("elu_forward", 1, {"alpha": 0.25}),
+        ("exp_forward", 1, {"rate": -0.5, "factor": 2.0}),
+        ("exp_backward", 2, {"rate": -0.5, "factor": 2.0}),
+        ("log_forward", 1, {"factor": 0.5, "scale": -2.0, "shift": 0.75}),
+        ("log_backward", 2, {"factor": 0.5, "scale": -2.0, "shift": 0.75}),
+        ("swish_forward", 1, {"beta": 1.5}),
+        ("swish_backward", 2, {"beta": 1.5}),
+        ("threshold_forward", 1, {"threshold": 0.25}),
+    ],
+)
+def test_with_constants(name: str, inputs: int, constants: dict[str, float]) -> None:
+    check(kernels.ALL[name], inputs, 1027, **constants)
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_elu_backward(start: int) -> None:
+    bottom, diff, written = floats(1027, 0), floats(1027, 1), np.full(1027, np.nan, np.float32)
+    top = np.where(bottom > 0, bottom, np.float32(-0.25) * np.expm1(bottom)).astype(np.float32)
+    for signs, values in ((bottom, top), (bottom, bottom)):
+        check_bodies(elu_backward, signs, values, diff, written, alpha=-0.25, start=start)
+        check_bodies(elu_backward, signs, values, diff, diff, alpha=-0.25, start=start)
 
 
 @pytest.mark.parametrize("power", [0.0, 1.0, 2.0, 3.0, 0.37])

@@ -56,6 +56,9 @@ class Case:
     def forward(self) -> list[Floats]:
         """The tops' data after a forward pass; the workspace held garbage before it."""
         device.current().fill(self.layer.workspace, np.nan)
+        if self.layer.dynamic:
+            for blob, shape in zip(self.top, self.layer.resolve([b.arrays() for b in self.bottom]), strict=True):
+                blob.reshape(shape)
         self.layer.prepare()
         top = [t.arrays(("update" if t in self.bottom else "overwrite", "read")) for t in self.top]
         self.layer.forward([b.arrays() for b in self.bottom], top)

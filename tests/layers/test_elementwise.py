@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from caffepy.errors import LayerError
 from caffepy.layers.elementwise import BLOCK
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
@@ -23,7 +24,23 @@ FORMULAS = {
     'type: "Power" power_param { power: 2 scale: 0 shift: 3 }': lambda x: 9.0,
     'type: "Power" power_param { power: -1 scale: 0.1 shift: 4 }': lambda x: 1 / (4 + 0.1 * x),
     'type: "Power" power_param { power: 0.5 scale: 0.1 shift: 4 }': lambda x: math.sqrt(4 + 0.1 * x),
+    'type: "AbsVal"': abs,
+    'type: "BNLL"': lambda x: math.log(1 + math.exp(x)),
+    'type: "Clip" clip_param { min: -0.5 max: 1.5 }': lambda x: min(max(x, -0.5), 1.5),
+    'type: "ELU"': lambda x: x if x > 0 else math.exp(x) - 1,
+    'type: "ELU" elu_param { alpha: 0.3 }': lambda x: x if x > 0 else 0.3 * (math.exp(x) - 1),
+    'type: "ELU" elu_param { alpha: -0.3 }': lambda x: x if x > 0 else -0.3 * (math.exp(x) - 1),
+    'type: "Exp"': math.exp,
+    'type: "Exp" exp_param { base: 2 scale: -0.5 shift: 1.5 }': lambda x: 2 ** (1.5 - 0.5 * x),
+    'type: "HardSwish"': lambda x: x * min(max(x + 3, 0), 6) / 6,
+    'type: "Log" log_param { scale: 0.1 shift: 4 }': lambda x: math.log(4 + 0.1 * x),
+    'type: "Log" log_param { base: 10 scale: -0.1 shift: 4 }': lambda x: math.log10(4 - 0.1 * x),
+    'type: "ReLU6"': lambda x: min(max(x, 0.0), 6.0),
+    'type: "Swish"': lambda x: x / (1 + math.exp(-x)),
+    'type: "Swish" swish_param { beta: -1.5 }': lambda x: x / (1 + math.exp(1.5 * x)),
 }
+KINKS = np.array([-3, -0.5, 0, 1.5, 3, 6])
+"""Of any of them."""
 layers = pytest.mark.parametrize("text", FORMULAS)
 
 
@@ -41,8 +58,8 @@ def test_top_is_the_formula(text, shape):
 def test_diff_is_the_slope(text):
     rng = np.random.default_rng(2)
     case = build(text, [(2, 3, 5, 7)])
-    fill(case, rng)
-    check_gradient(case, 0, rng, skip=abs(case.bottom[0].data) < 0.05)
+    fill(case, rng, 3)
+    check_gradient(case, 0, rng, skip=(abs(case.bottom[0].data[..., None] - KINKS) < 0.05).any(axis=-1))
     check_manners(case, rng)
 
 
@@ -68,6 +85,52 @@ def test_runs_in_place(text):
         return  # its own bottom is gone: the net refuses
     in_place.top[0].diff[...] = apart.top[0].diff[...] = rng.standard_normal((4, 5))
     np.testing.assert_array_equal(in_place.backward()[0], apart.backward()[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "slope"),
+    [
+        ('type: "AbsVal"', [-2, -0.0, 0, 2], [-1, 0, 0, 1]),
+        ('type: "Clip" clip_param { min: -1 max: 1 }', [-1.5, -1, 1, 1.5], [0, 1, 1, 0]),
+        ('type: "ELU" elu_param { alpha: 0.5 }', [-1e-30, 0, 1e-30], [0.5, 0.5, 1]),
+        ('type: "ReLU6"', [-1, 0, 1, 6, 7], [0, 0, 1, 0, 0]),
+        ('type: "HardSwish"', [-4, -3, 3, 4], [0, -0.5, 1.5, 1]),
+        ('type: "BNLL"', [-1e4, -104, 104, 1e4], [0, 0, 1, 1]),
+        ('type: "Swish"', [-1e4, 1e4], [0, 1]),
+    ],
+)
+@pytest.mark.parametrize("names", ['bottom: "x" top: "y"', 'bottom: "x" top: "x"'])
+def test_slopes_at_kinks_and_far_out(text, names, x, slope):
+    case = build(f"{text} {names}", [(len(x),)])
+    case.bottom[0].data[...] = x
+    case.forward()
+    case.top[0].diff[...] = 1
+    np.testing.assert_allclose(case.backward()[0], slope, 1e-6, 1e-30)
+
+
+def test_threshold_says_which_values_are_above_it():
+    case = build('type: "Threshold" threshold_param { threshold: 0.5 }', [(4,)])
+    case.bottom[0].data[...] = [-1, 0.5, 0.50001, np.inf]
+    assert case.forward()[0].tolist() == [0, 0, 1, 1]
+    assert not case.layer.differentiable(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('type: "Clip"', "give clip_param both min and max"),
+        ('type: "Clip" clip_param { min: 2 max: 1 }', "min: 2 is above max: 1; swap them"),
+        ('type: "Exp" exp_param { base: 0 }', "base: 0 must be above 0, or -1 for e"),
+        (
+            'type: "Exp" exp_param { base: 10 shift: 400 }',
+            r"base \^ shift is beyond float32 with base 10 and shift 400",
+        ),
+        ('type: "Log" log_param { base: 1 }', "base: 1 must be above 0 and not 1, or -1 for e"),
+    ],
+)
+def test_messages(text, message):
+    with pytest.raises(LayerError, match=message):
+        build(text, [(2,)])
 
 
 @pytest.mark.parametrize("x", [-1e30, -200, -88, 88, 200, 1e30])

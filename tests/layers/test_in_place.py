@@ -17,6 +17,10 @@ LAYERS = {
     "affine": 'type: "Power" power_param { scale: 2 shift: 0.1 }',
     "square": 'type: "Power" power_param { power: 2 }',
     "softmax": 'type: "Softmax"',
+    "bias": 'type: "Bias" bias_param { filler { type: "gaussian" } }',
+    "prelu": 'type: "PReLU"',
+    "hard_swish": 'type: "HardSwish"',
+    "relu6": 'type: "ReLU6"',
 }
 
 
@@ -50,6 +54,9 @@ def run(net, seed=3):
         ["affine", "tanh"],
         ["scale", "scale", "softmax"],
         ["affine", "dropout"],
+        ["scale", "prelu", "bias"],
+        ["bias", "hard_swish", "scale"],
+        ["bn", "affine", "relu6"],
     ],
 )
 def test_chain_gives_the_numbers_of_separate_blobs(names, phase):
@@ -81,6 +88,7 @@ def test_dropout_at_test_time_is_in_nobodys_way():
         (["relu", "scale"], caffe.TEST, "scale1"),
         (["tanh", "dropout"], caffe.TRAIN, "dropout1"),
         (["softmax", "affine"], caffe.TEST, "affine1"),
+        (["relu6", "scale"], caffe.TRAIN, "scale1"),
     ],
 )
 def test_backward_without_its_data_is_refused(names, phase, by):

@@ -1,4 +1,4 @@
-"""Scale against the definition: one number per place of the scale meets every place of the bottom that it covers."""
+"""Scale and Bias against the definition: one number per place of theirs meets every place of the bottom it covers."""
 
 import numpy as np
 import pytest
@@ -148,3 +148,38 @@ def test_weights_keep_their_shape_when_the_bottom_changes():
     case.reshape((5, 3, 1))
     with pytest.raises(LayerError, match=r"bottom shape \(2, 4, 4\) must be \(3,\)"):
         case.reshape((2, 4, 4))
+
+
+@pytest.mark.parametrize("text", AXES)
+@pytest.mark.parametrize("names", PLACES)
+def test_learned_bias(text, names):
+    shape, bias_shape, broadcast = AXES[text]
+    rng = np.random.default_rng(6)
+    case = build(f'type: "Bias" {names} bias_param {{ {text} }}', [shape])
+    assert [w.shape for w in case.weights] == [bias_shape]
+    assert (case.weights[0].data == 0).all()
+    fill(case, rng)
+    expected = case.bottom[0].data + case.weights[0].data.reshape(broadcast)
+    np.testing.assert_array_equal(case.forward()[0], expected)
+    for where in (0, ("param", 0)):
+        check_gradient(case, where, rng)
+    check_manners(case, rng)
+
+
+@pytest.mark.parametrize("names", ['bottom: "x" bottom: "s" top: "y"', 'bottom: "x" bottom: "s" top: "x"'])
+def test_bias_from_the_second_bottom(names):
+    rng = np.random.default_rng(7)
+    case = build(f'type: "Bias" {names}', [(2, 3, 4), (3, 4)])
+    fill(case, rng)
+    expected = case.bottom[0].data + case.bottom[1].data
+    np.testing.assert_array_equal(case.forward()[0], expected)
+    for where in (0, 1):
+        check_gradient(case, where, rng)
+    check_manners(case, rng)
+
+
+def test_bias_errors_call_it_bias():
+    with pytest.raises(LayerError, match=r"bottom shape \(2, 3\) must be \(4,\), the bias's shape, from axis 1 on"):
+        build('type: "Bias"', [(2, 3), (4,)])
+    with pytest.raises(LayerError, match="not on bottom 1, the bias"):
+        build('type: "Bias" bottom: "x" bottom: "s" top: "s" bias_param { axis: 0 }', [(3,), (3,)])

@@ -82,6 +82,27 @@ def test_gradient(text, scores):
     check_manners(case, rng)
 
 
+def test_segnets_weights_of_classes():
+    plain = make("normalization: NONE", (2, 4, 3, 2))
+    weights = "class_weighting: 0.5 class_weighting: 3 class_weighting: 0 class_weighting: 1"
+    weighted = make(f"normalization: NONE weight_by_label_freqs: true {weights}", (2, 4, 3, 2))
+    scores, labels = weighted.bottom[0].data, weighted.bottom[1].data
+    labels[...] = plain.bottom[1].data
+    expected = 0.0
+    for n, _, h, w in np.ndindex(labels.shape):
+        p = np.exp(scores[n, :, h, w]) / np.exp(scores[n, :, h, w]).sum()
+        label = int(labels[n, 0, h, w])
+        expected -= [0.5, 3, 0, 1][label] * math.log(p[label])
+    np.testing.assert_allclose(weighted.forward()[0], expected, 1e-5)
+    check_gradient(weighted, 0, np.random.default_rng(2))
+
+
+def test_rfcns_fixed_normalizer():
+    whole = make("normalization: NONE", (5, 4)).forward()[0]
+    part = make("normalization: PRE_FIXED pre_fixed_normalizer: 0.25", (5, 4)).forward()[0]
+    np.testing.assert_allclose(part, 4 * whole, 1e-6)
+
+
 def test_second_top_is_the_softmax():
     case = make("", (2, 4, 3, 2), 'top: "loss" top: "prob"')
     case.forward()
@@ -135,6 +156,7 @@ def test_a_label_that_is_no_class(label):
         ("", [(2, 4, 3), (2,)], "need 6"),
         ("softmax_param { axis: 2 }", [(5, 4), (5,)], "axis: 2 is outside"),
         ("", [(5, 4)], "takes 2 bottom"),
+        ("loss_param { weight_by_label_freqs: true class_weighting: 1 }", [(5, 4), (5,)], "1 class_weighting for 4"),
     ],
 )
 def test_errors(text, shapes, message):

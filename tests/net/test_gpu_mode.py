@@ -1,22 +1,21 @@
-"""Nets in GPU mode, on the emulated device: the same numbers as on the CPU, captured or not."""
+"""Nets in GPU mode, on the emulated device and on a real one: the same numbers as on the CPU, captured or not."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
 import caffepy as caffe
 from caffepy.errors import ArgumentError, DeviceError, KernelError, LayerError, StateError
-from tests.cuda_on_cpu import EmulatedCuda
-from tests.gpu_mode import downloaded, running
+from tests.gpu_mode import REAL, downloaded, running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
 
-@pytest.fixture
-def gpu() -> Iterator[EmulatedCuda]:
-    with running("gpu-ascending") as emulated:
-        assert emulated is not None
-        yield emulated
+@pytest.fixture(params=["gpu-ascending", REAL])
+def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with running(request.param) as running_gpu:
+        yield running_gpu
 
 
 def passes(text: str, times: int = 3) -> list[np.ndarray]:
@@ -34,16 +33,17 @@ def passes(text: str, times: int = 3) -> list[np.ndarray]:
     return results + [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
 
 
+@pytest.mark.parametrize("mode", ["gpu-ascending", REAL])
 @pytest.mark.parametrize("text", [CHAIN, FORK], ids=["chain", "fork"])
-def test_the_numbers_are_the_cpus(text: str) -> None:
+def test_the_numbers_are_the_cpus(text: str, mode: str) -> None:
     expected = passes(text)
-    with running("gpu-ascending"):
+    with running(mode):
         got = passes(text)
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-def test_replayed_passes_are_bit_identical_to_the_first(gpu: EmulatedCuda) -> None:
+def test_replayed_passes_are_bit_identical_to_the_first(gpu: Any) -> None:
     net = make(FORCED)
     x, diff = noise(2, 3, 8, 8), noise(2, 5)
     results = []
@@ -56,7 +56,7 @@ def test_replayed_passes_are_bit_identical_to_the_first(gpu: EmulatedCuda) -> No
             np.testing.assert_array_equal(a, b)
 
 
-def test_passes_are_replayed(gpu: EmulatedCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_passes_are_replayed(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     net = make(CHAIN)
     net.forward()
     net.forward()
@@ -64,7 +64,7 @@ def test_passes_are_replayed(gpu: EmulatedCuda, monkeypatch: pytest.MonkeyPatch)
     net.forward(data=noise(2, 3, 8, 8))
 
 
-def test_a_reshape_ends_a_captured_pass(gpu: EmulatedCuda) -> None:
+def test_a_reshape_ends_a_captured_pass(gpu: Any) -> None:
     net = make(CHAIN)
     x = noise(3, 3, 8, 8)
     for batch in (2, 2, 2, 3, 3, 1, 2):
@@ -75,7 +75,7 @@ def test_a_reshape_ends_a_captured_pass(gpu: EmulatedCuda) -> None:
         caffe.set_mode_gpu()
 
 
-def test_a_view_kept_by_a_script_is_seen(gpu: EmulatedCuda) -> None:
+def test_a_view_kept_by_a_script_is_seen(gpu: Any) -> None:
     net = make(CHAIN)
     view = net.blobs["data"].data
     seen = []
@@ -86,7 +86,7 @@ def test_a_view_kept_by_a_script_is_seen(gpu: EmulatedCuda) -> None:
     assert np.abs(seen[1] - seen[2]).max() > 1e-3
 
 
-def test_weights_written_between_passes_are_seen(gpu: EmulatedCuda) -> None:
+def test_weights_written_between_passes_are_seen(gpu: Any) -> None:
     net = make(CHAIN)
     x = noise(2, 3, 8, 8)
     before = [net.forward(data=x)["fc"].copy() for _ in range(3)][-1]
@@ -94,9 +94,7 @@ def test_weights_written_between_passes_are_seen(gpu: EmulatedCuda) -> None:
     np.testing.assert_allclose(net.forward()["fc"], before + 1, rtol=1e-5)
 
 
-def test_arrays_of_the_device_are_taken_and_given_without_the_host(
-    gpu: EmulatedCuda, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_arrays_of_the_device_are_taken_and_given_without_the_host(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     net = make(CHAIN)
     net.forward(data=noise(2, 3, 8, 8))
     diff = gpu.zeros(10, np.float32).reshape(2, 5)
@@ -117,7 +115,7 @@ def test_arrays_of_the_device_are_taken_and_given_without_the_host(
         _ = net.blobs["fc"].gpu_data
 
 
-def test_changing_the_mode_carries_everything_along(gpu: EmulatedCuda) -> None:
+def test_changing_the_mode_carries_everything_along(gpu: Any) -> None:
     net = make(FORCED)
     x = noise(2, 3, 8, 8)
     on_gpu = net.forward(data=x)["fc"].copy()
@@ -129,7 +127,7 @@ def test_changing_the_mode_carries_everything_along(gpu: EmulatedCuda) -> None:
     np.testing.assert_allclose(net.backward(fc=diff)["data"], on_cpu, rtol=1e-4, atol=1e-6)
 
 
-def test_dropout_draws_a_new_mask_at_every_replay(gpu: EmulatedCuda) -> None:
+def test_dropout_draws_a_new_mask_at_every_replay(gpu: Any) -> None:
     net = make(
         'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1000 } } }'
         'layer { name: "drop" type: "Dropout" bottom: "x" top: "y" }',
@@ -151,7 +149,7 @@ layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "l
         loss_param { ignore_label: 9 normalization: VALID } }"""
 
 
-def test_losses_normalize_and_check_labels_at_every_replay(gpu: EmulatedCuda) -> None:
+def test_losses_normalize_and_check_labels_at_every_replay(gpu: Any) -> None:
     net = make(LOSS)
     caffe.set_mode_cpu()
     on_cpu = make(LOSS)
@@ -171,7 +169,7 @@ layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 } }
 layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" }"""
 
 
-def test_running_statistics_go_on_at_every_replay(gpu: EmulatedCuda) -> None:
+def test_running_statistics_go_on_at_every_replay(gpu: Any) -> None:
     def statistics() -> list[np.ndarray]:
         net = make(BATCH_NORM, phase=caffe.TRAIN)
         for seed in range(4):
@@ -184,9 +182,7 @@ def test_running_statistics_go_on_at_every_replay(gpu: EmulatedCuda) -> None:
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_out_of_memory_names_the_layer_and_leaves_the_net_usable(
-    gpu: EmulatedCuda, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_out_of_memory_names_the_layer_and_leaves_the_net_usable(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     zeros, expected = gpu.zeros, None
 
     def limited(count: int, dtype: type) -> object:
@@ -207,7 +203,7 @@ def test_out_of_memory_names_the_layer_and_leaves_the_net_usable(
             np.testing.assert_array_equal(out, expected)
 
 
-def test_an_operation_does_not_mix_devices(gpu: EmulatedCuda) -> None:
+def test_an_operation_does_not_mix_devices(gpu: Any) -> None:
     from caffepy.layers.relu import relu_forward
 
     with pytest.raises(KernelError, match="not all in one place: bottom_data on the host, top_data on the GPU"):

@@ -1,13 +1,28 @@
-"""Whole nets against numbers from Caffe, through backward and through gradient."""
+"""Whole nets against numbers from Caffe, through backward and through gradient, on the CPU and on a real GPU."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import caffepy as caffe
 from benchmarks.nets import NETS
+from caffepy import device
+from tests.gpu_mode import REAL, downloaded, running
 from tests.shared import ROOT, shared
 
 GOLDEN = ROOT / "tests/golden/nets"
+
+
+@pytest.fixture(params=["cpu", REAL], autouse=True)
+def mode(request: pytest.FixtureRequest) -> Iterator[None]:
+    with running(request.param):
+        yield
+
+
+def gradient(net: caffe.Net, diffs: dict, wrt: str = "data") -> np.ndarray:
+    found = net.gradient(diffs, wrt)[wrt]
+    return found if isinstance(found, np.ndarray) else downloaded(found)
 
 
 def statistics(a: np.ndarray) -> np.ndarray:
@@ -21,21 +36,30 @@ def agree(got: np.ndarray, expected: np.ndarray, what: str) -> None:
 
 
 def agree_but_for_a_pixel(got: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """As `agree` in most places, and 5e-3 on average.
+    """As `agree` in most places, and 5e-3 on average; less on a GPU.
 
     With random weights one of a net's thousands of pooling windows may have two values that differ by less than
     their rounding: then its diff goes to one pixel or to its neighbour, and what lies below changes. In GoogLeNet's
-    pool3 that happens, and moves 12 % of the input's diffs by 1.4e-3 of their mean size on average.
+    pool3 that happens, and moves 12 % of the input's diffs by 1.4e-3 of their mean size on average. In the GPU's
+    order of sums 10 of GoogLeNet's million windows and signs come out otherwise than in the CPU's: that moves half of
+    the diffs, by 6e-3 on average.
     """
+    on_average, most = (5e-3, 0.8) if isinstance(device.current(), device.Cpu) else (2e-2, 0.2)
     error = np.abs(got - expected) / np.abs(expected).mean()
-    assert error.mean() < 5e-3, what
-    assert np.mean(error < 1e-3) > 0.8, what
+    assert error.mean() < on_average, what
+    assert np.mean(error < 1e-3) > most, what
 
 
 def agree_in_statistics(array: np.ndarray, expected: np.ndarray, what: str, tolerance: float = 2e-3) -> None:
     """To `tolerance` of each number, or of the array's mean size."""
-    scale = max(np.abs(expected[1]), 1e-12)
-    np.testing.assert_allclose(statistics(array), expected, rtol=tolerance, atol=tolerance * scale, err_msg=what)
+    scale, found = max(np.abs(expected[1]), 1e-12), statistics(array)[: len(expected)]
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale, err_msg=what)
+
+
+def agree_in_diffs(array: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """Likewise, single values less so, on a GPU not at all: see agree_but_for_a_pixel."""
+    on_cpu = isinstance(device.current(), device.Cpu)
+    agree_in_statistics(array, expected if on_cpu else expected[:3], what, 1e-2)
 
 
 @pytest.mark.parametrize(("name", "golden"), [("caffenet", "seed_caffenet"), ("googlenet", "googlenet")])
@@ -56,7 +80,7 @@ def test_nets_with_remade_weights(name: str, golden: str) -> None:
     diff = np.zeros(net.blobs[out].shape)
     diff[0, int(expected["target"])] = 1
     agree_but_for_a_pixel(net.backward(**{out: diff})["data"], expected["data_diff"], "data_diff")
-    agree_but_for_a_pixel(net.gradient({out: diff})["data"], expected["data_diff"], "gradient")
+    agree_but_for_a_pixel(gradient(net, {out: diff}), expected["data_diff"], "gradient")
     keys = {
         kind: [k for k in expected.files if k.startswith(f"{kind}/")] for kind in ("shape", "blob", "diff", "paramdiff")
     }
@@ -65,9 +89,9 @@ def test_nets_with_remade_weights(name: str, golden: str) -> None:
     for key, blob in zip(keys["blob"], net.blobs.values(), strict=True):
         agree_in_statistics(blob.data, expected[key], key)
     for key, blob in zip(keys["diff"], net.blobs.values(), strict=True):
-        agree_in_statistics(blob.diff, expected[key], key, 1e-2)  # single values: see agree_but_for_a_pixel
+        agree_in_diffs(blob.diff, expected[key], key)
     for key, blob in zip(keys["paramdiff"], params, strict=True):
-        agree_in_statistics(blob.diff, expected[key], key, 1e-2)  # single values: see agree_but_for_a_pixel
+        agree_in_diffs(blob.diff, expected[key], key)
 
 
 @pytest.mark.parametrize(
@@ -90,11 +114,11 @@ def test_trained_classifiers_on_a_cat(golden: str, folder: str, weights: str) ->
     target = int(expected["target"])
     one_hot = np.zeros(net.blobs[out].shape)
     one_hot[0, target] = 1
-    agree(net.gradient({out: one_hot})["data"], expected["data_diff_from_output"], "from the output")
+    agree(gradient(net, {out: one_hot}), expected["data_diff_from_output"], "from the output")
     logit = str(expected["logit_blob"])
     one_hot = np.zeros(net.blobs[logit].shape)
     one_hot[0, target] = 1
-    got = net.gradient({(logit, str(expected["logit_layer"])): one_hot})["data"]
+    got = gradient(net, {(logit, str(expected["logit_layer"])): one_hot})
     agree(got, expected["data_diff_from_logit"], "from the logit")
 
 
@@ -119,5 +143,5 @@ def test_trained_nets(golden: str, model: str, weights: str) -> None:
     assert sorted(out) == sorted(outs)
     for blob in outs:
         agree(out[blob], expected[f"out/{blob}"], blob)
-    got = net.gradient({blob: expected[f"outdiff/{blob}"] for blob in outs}, name)[name]
+    got = gradient(net, {blob: expected[f"outdiff/{blob}"] for blob in outs}, name)
     agree(got, expected["data_diff"], "data_diff")

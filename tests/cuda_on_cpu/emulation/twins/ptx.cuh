@@ -1,8 +1,9 @@
 // Stands in for kernels/ptx.cuh: the same functions, without the machine's instructions.
 #pragma once
 
-// Rounds to the 10 bits of mantissa of TF32: to nearest, ties away from zero (cvt.rna).
+// Rounds to the 10 bits of mantissa of TF32: to nearest, ties away from zero (cvt.rna). All NaNs become one.
 inline unsigned ptx_cvt_tf32(float x) {
+  if (x != x) return 0x7fffffffu;
   unsigned bits = __float_as_uint(x);
   if ((bits & 0x7f800000u) != 0x7f800000u) bits += 0x1000u;
   return bits & 0xffffe000u;

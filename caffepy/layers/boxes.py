@@ -1,0 +1,113 @@
+"""Boxes (..., 4) of xmin, ymin, xmax, ymax: overlaps, suppression, matching, and codes relative to priors."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffepy.blob import Floats
+from caffepy.proto.caffe_pb2 import PriorBoxParameter
+
+Indices = NDArray[np.intp]
+
+LEAST_OVERLAP = np.float32(1e-6)
+"""What overlaps less does not overlap (SSD: bbox_util.cpp)."""
+
+
+def areas(boxes: Floats, border: int = 0) -> Floats:
+    """(...): width * height, 0 if turned inside out; `border` 1: of pixels, the last row and column included."""
+    area: Floats = np.maximum(boxes[..., 2:] - boxes[..., :2] + np.float32(border), 0).prod(axis=-1)
+    return area
+
+
+def overlaps(first: Floats, second: Floats, border: int = 0) -> Floats:
+    """Intersection over union of the boxes (..., 4), which broadcast; 0 where they share nothing."""
+    inner = np.concatenate(
+        [np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])], axis=-1
+    )
+    with np.errstate(all="ignore"):
+        shared = areas(inner, border)
+        union = areas(first, border) + areas(second, border) - shared
+        return np.where(shared > 0, shared / union, np.float32(0))
+
+
+def suppress(boxes: Floats, threshold: float, *, eta: float = 1, most: int | None = None, border: int = 0) -> Indices:
+    """Which of the boxes (n, 4), best first, stay: those that overlap none that stays before them above the threshold.
+
+    eta    below 1, the threshold is multiplied by it for each that stays, as long as it is above 0.5 (SSD)
+    most   no more than so many stay
+    """
+    kept: list[np.intp] = []
+    rest, worst = np.arange(len(boxes)), np.zeros(len(boxes), np.float32)
+    while rest.size and (most is None or len(kept) < most):
+        best, rest = rest[0], rest[1:]
+        kept.append(best)
+        if eta < 1 and threshold > 0.5:
+            threshold *= eta
+        worst = np.maximum(worst[1:], overlaps(boxes[best], boxes[rest], border))
+        free = worst <= np.float32(threshold)
+        rest, worst = rest[free], worst[free]
+    return np.array(kept, np.intp)
+
+
+def best_first(scores: Floats) -> Indices:
+    """Their indices, the highest score first, equal ones as they come."""
+    return np.argsort(-scores, kind="stable")
+
+
+def match(priors: Floats, objects: Floats, *, each: float | None) -> tuple[Indices, Floats]:
+    """For priors (p, 4): the index of its object (g, 4) or -1, and the most that it overlaps any.
+
+    Each object in turn, the pair of most overlap first, gets a prior of its own; with `each`, every prior left gets the
+    object that it overlaps most, if by that much at least (SSD: bbox_util.cpp).
+    """
+    overlap = overlaps(priors[:, None], objects)
+    overlap[~(overlap > LEAST_OVERLAP)] = 0
+    matched, most = np.full(len(priors), -1), overlap.max(axis=1, initial=0)
+    free = overlap.copy()
+    while free.size and (best := int(free.argmax())) >= 0 and free.flat[best] > 0:
+        prior, obj = divmod(best, len(objects))
+        matched[prior] = obj
+        free[prior], free[:, obj] = 0, 0
+    if each is not None and len(objects):
+        more = (matched < 0) & (most >= np.float32(each)) & (most > 0)
+        matched[more] = overlap[more].argmax(axis=1)
+    return matched, most
+
+
+def decode(codes: Floats, priors: Floats, variances: Floats | np.float32, code_type: int) -> Floats:
+    """The boxes that codes (..., 4) mean relative to the priors.
+
+    With c = code * variance, prior centre p and size s: CORNER prior + c; CORNER_SIZE prior + c * s; CENTER_SIZE centre
+    p + c[:2] * s, size s * exp(c[2:]) (Liu et al. 2016; SSD: bbox_util.cpp).
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: Floats = codes * variances
+        if code_type == PriorBoxParameter.CORNER:
+            corners: Floats = priors + scaled
+            return corners
+        centres, sizes = _centres(priors), _sizes(priors)
+        if code_type == PriorBoxParameter.CORNER_SIZE:
+            corners = priors + scaled * np.concatenate([sizes, sizes], axis=-1)
+            return corners
+        middles, halves = centres + scaled[..., :2] * sizes, sizes * np.exp(scaled[..., 2:]) / 2
+        return np.concatenate([middles - halves, middles + halves], axis=-1)
+
+
+def encode(boxes: Floats, priors: Floats, variances: Floats, code_type: int) -> Floats:
+    """The codes that `decode` makes the boxes of."""
+    codes, sizes = boxes - priors, _sizes(priors)
+    if code_type == PriorBoxParameter.CORNER_SIZE:
+        codes /= np.concatenate([sizes, sizes], axis=-1)
+    elif code_type == PriorBoxParameter.CENTER_SIZE:
+        moves = (_centres(boxes) - _centres(priors)) / sizes
+        codes = np.concatenate([moves, np.log(_sizes(boxes) / sizes)], axis=-1)
+    codes /= variances
+    return codes
+
+
+def _centres(boxes: Floats) -> Floats:
+    centres: Floats = (boxes[..., :2] + boxes[..., 2:]) / np.float32(2)
+    return centres
+
+
+def _sizes(boxes: Floats) -> Floats:
+    return boxes[..., 2:] - boxes[..., :2]

@@ -1,0 +1,44 @@
+"""What the tests of detection layers share: slow definitions."""
+
+import math
+
+
+def overlap(a, b, border=0.0):
+    """Intersection over union of two boxes xmin, ymin, xmax, ymax."""
+    wide = min(a[2], b[2]) - max(a[0], b[0]) + border
+    high = min(a[3], b[3]) - max(a[1], b[1]) + border
+    if wide <= 0 or high <= 0:
+        return 0.0
+    size = [max(0, box[2] - box[0] + border) * max(0, box[3] - box[1] + border) for box in (a, b)]
+    return wide * high / (size[0] + size[1] - wide * high)
+
+
+def suppressed(boxes, threshold, eta=1.0, border=0):
+    """Which of the boxes, best first, stay: each against all that are kept, as SSD's loop."""
+    kept = []
+    for i, box in enumerate(boxes):
+        if all(overlap(box, boxes[k], border) <= threshold for k in kept):
+            kept.append(i)
+            if eta < 1 and threshold > 0.5:
+                threshold *= eta
+    return kept
+
+
+def centre_size(code, prior, variance=(1, 1, 1, 1)):
+    """The box that a CENTER_SIZE code means."""
+    wide, high = prior[2] - prior[0], prior[3] - prior[1]
+    x = (prior[0] + prior[2]) / 2 + variance[0] * code[0] * wide
+    y = (prior[1] + prior[3]) / 2 + variance[1] * code[1] * high
+    wide, high = wide * math.exp(variance[2] * code[2]), high * math.exp(variance[3] * code[3])
+    return [x - wide / 2, y - high / 2, x + wide / 2, y + high / 2]
+
+
+def corner(code, prior, variance=(1, 1, 1, 1)):
+    """The box that a CORNER code means."""
+    return [p + v * c for p, v, c in zip(prior, variance, code, strict=True)]
+
+
+def corner_size(code, prior, variance=(1, 1, 1, 1)):
+    """The box that a CORNER_SIZE code means."""
+    sizes = [prior[2] - prior[0], prior[3] - prior[1]] * 2
+    return [p + v * c * s for p, v, c, s in zip(prior, variance, code, sizes, strict=True)]
