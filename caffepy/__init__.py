@@ -9,7 +9,19 @@ from caffepy.layer import layer_type_list, register
 from caffepy.layers.python import PythonLayer as Layer
 from caffepy.logs import quiet_as_glog
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
-from caffepy.pycaffe import Net, NotComputedWarning
+from caffepy.pycaffe import (
+    Net,
+    NotComputedWarning,
+    Timer,
+    has_nccl,
+    init_log,
+    log,
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
 from caffepy.rng import set_random_seed
 
 __version__ = "0.1.0"
@@ -20,15 +32,24 @@ __all__ = [
     "Layer",
     "Net",
     "NotComputedWarning",
+    "Timer",
+    "has_nccl",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
     "proto",
     "register",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
 ]
 
 quiet_as_glog()

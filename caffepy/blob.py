@@ -314,6 +314,15 @@ class Blob:
         """The diffs on the GPU, likewise."""
         return self._on_gpu(self.diff_storage)
 
+    @property
+    def _gpu_data_ptr(self) -> int:
+        """The address of `gpu_data`, as pycaffe gives it to other CUDA libraries."""
+        return int(self.gpu_data.data.ptr)
+
+    @property
+    def _gpu_diff_ptr(self) -> int:
+        return int(self.gpu_diff.data.ptr)
+
     def _on_gpu(self, storage: SyncedArray) -> Any:
         if isinstance(device.current(), device.Cpu):
             raise StateError("gpu_data and gpu_diff need GPU mode: call set_mode_gpu() first, or use data and diff")

@@ -67,8 +67,8 @@ def xavier(filler: Filler, data: Floats) -> None:
 
 
 def msra(filler: Filler, data: Floats) -> None:
-    """N(0, 2 / n) (He, Zhang, Ren & Sun 2015)."""
-    _normal(data, 0, math.sqrt(2 / filler.fan(data)))
+    """N(0, 2 / (n (1 + alpha^2))), for a rectifier whose slope below zero is alpha (He, Zhang, Ren & Sun 2015)."""
+    _normal(data, 0, math.sqrt(2 / (filler.fan(data) * (1 + filler.param.alpha**2))))
 
 
 def bilinear(filler: Filler, data: Floats) -> None:

@@ -6,6 +6,14 @@
 #include "channels.cuh"
 #include "common.cuh"
 
+// variance = (sqrt(variance) + eps)^2
+extern "C" __global__ void batch_norm_widen(int count, float eps, float* variance) {
+  FOR_EACH(i, count) {
+    const float deviation = sqrtf(variance[i]) + eps;
+    variance[i] = deviation * deviation;
+  }
+}
+
 // mean = mean_sum / weight_sum, variance = variance_sum / weight_sum; zeros where nothing was gathered
 extern "C" __global__ void batch_norm_global_stats(
     int count, const float* mean_sum, const float* variance_sum, const float* weight_sum, float* mean,

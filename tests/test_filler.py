@@ -93,6 +93,10 @@ def test_msra(norm, n):
     assert_distributed(fill(type="msra", **norm), normal(0, math.sqrt(2 / n)))
 
 
+def test_msra_for_a_leaky_rectifier():
+    assert_distributed(fill((3000,), type="msra", alpha=2), normal(0, math.sqrt(2 / 5)))
+
+
 def test_a_single_axis_counts_as_one_input():
     assert_distributed(fill((3000,), type="msra"), normal(0, math.sqrt(2)))
     out = fill((3000,), type="msra", variance_norm=FillerParameter.FAN_OUT)

@@ -7,20 +7,29 @@ import sys
 import caffepy
 
 PUBLIC = [
-    "NotComputedWarning",
-    "Layer",
-    "Net",
     "TEST",
     "TRAIN",
+    "Layer",
+    "Net",
+    "NotComputedWarning",
+    "Timer",
+    "has_nccl",
+    "init_log",
     "io",
     "layer_type_list",
     "layers",
+    "log",
     "proto",
     "register",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
+    "set_multiprocess",
     "set_random_seed",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
 ]
 
 

@@ -30,6 +30,11 @@ class BatchNorm(Layer):
         p = self.param.batch_norm_param
         self.eps, self.fraction = p.eps, p.moving_average_fraction
         self.use_global_stats = p.use_global_stats if p.HasField("use_global_stats") else self.phase == TEST
+        self.adds_to_deviation = not p.add_eps_before_sqrt
+        if self.adds_to_deviation and not self.use_global_stats:
+            raise self.error(
+                "add_eps_before_sqrt: false is there for use_global_stats: true only; leave it out for training"
+            )
         for index, spec in enumerate(self.param.param):
             if spec.lr_mult != 0:
                 raise self.error(f"param {index}: lr_mult is {spec.lr_mult:g}; the statistics are not learned, give 0")
@@ -59,19 +64,25 @@ class BatchNorm(Layer):
         mean_sum, variance_sum, weight_sum = (blob.data for blob in self.params)
         if self.use_global_stats:
             batch_norm_global_stats(mean_sum, variance_sum, weight_sum, mean, variance)
-            batch_norm_forward(data, mean, variance, *self.extent, None, top[0].data, eps=self.eps)
+            if self.adds_to_deviation:
+                batch_norm_widen(self.eps, variance)
+            batch_norm_forward(data, mean, variance, *self.extent, None, top[0].data, eps=self._added)
             return
         batch_norm_batch_stats(data, *self.extent, mean, variance)
         values = self.extent[0] * self.extent[2]
         batch_norm_gather_stats(mean, variance, values, mean_sum, variance_sum, weight_sum, fraction=self.fraction)
         batch_norm_forward(data, mean, variance, *self.extent, self.normalized.array, top[0].data, eps=self.eps)
 
+    @property
+    def _added(self) -> float:
+        return 0.0 if self.adds_to_deviation else self.eps
+
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         if not propagate_down[0]:
             return
         top_diff, bottom_diff, variance = top[0].diff, bottom[0].diff, self.variance.array
         if self.use_global_stats:
-            batch_norm_global_backward(top_diff, variance, *self.extent, bottom_diff, eps=self.eps)
+            batch_norm_global_backward(top_diff, variance, *self.extent, bottom_diff, eps=self._added)
             return
         normalized, mean_diff, mean_product = self.normalized.array, self.mean_diff.array, self.mean_product.array
         batch_norm_diff_stats(top_diff, normalized, *self.extent, mean_diff, mean_product)
@@ -88,6 +99,12 @@ def batch_norm_global_stats(
     factor = np.float32(0) if weight_sum[0] == 0 else 1 / weight_sum[0]
     np.multiply(mean_sum, factor, out=mean)
     np.multiply(variance_sum, factor, out=variance)
+
+
+@kernel("batch_norm_stats.cu", per="variance")
+def batch_norm_widen(eps: float, variance: Floats) -> None:
+    """variance = (sqrt(variance) + eps)^2"""
+    np.square(np.sqrt(variance) + np.float32(eps), out=variance)
 
 
 @kernel("batch_norm_stats.cu", rows="mean", threads=1024)

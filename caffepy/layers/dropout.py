@@ -24,7 +24,7 @@ class Dropout(Layer):
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self.dropout_ratio = self.param.dropout_param.dropout_ratio
-        self.drops = self.phase == TRAIN
+        self.drops = self.phase == TRAIN or self.param.dropout_param.sample_weights_test
         if not (0 <= self.dropout_ratio < 1 or (self.dropout_ratio == 1 and not self.drops)):
             raise self.error(f"dropout_ratio: {self.dropout_ratio} must be at least 0 and below 1")
         if self.runs_in_place and not self.drops:

@@ -59,6 +59,10 @@ class Pooling(Layer):
         self.reserve_workspace(shifts.arranged_count(planes) + planes * shifts.size)
         return [top_shape] * len(self.param.top)
 
+    def prepare(self) -> None:
+        if self.draws:
+            self.seed.set(generator().integers(2**31))
+
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         data, top_data, extent, window = bottom[0].data, top[0].data, self.extent, self.current
         if self.pool == PoolingParameter.MAX:
@@ -73,7 +77,6 @@ class Pooling(Layer):
         elif self.pool == PoolingParameter.AVE:
             ave_pool_forward(data, *extent, self.workspace, top_data, window=window)
         elif self.draws:
-            self.seed.set(generator().integers(2**31))
             seed, mask = self.seed.array, self.mask.array
             stochastic.stochastic_pool_forward(data, seed, *extent, mask, top_data, window=window)
         else:

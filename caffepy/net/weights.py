@@ -91,11 +91,11 @@ def share(net: "Net", other: "Net") -> None:
             blob.share_data(from_blob)
 
 
-def save(net: "Net", path: Path, diffs: bool) -> None:
+def save(net: "Net", path: Path, diffs: bool, *, hdf5: bool | None = None) -> None:
     """Write the definition and every layer's weights, and their diffs if asked to."""
     values = {layer.name: [blob.data for blob in layer.blobs] for layer in net.layers if layer.blobs}
     with_diffs = {layer.name: [blob.diff for blob in layer.blobs] for layer in net.layers if layer.blobs}
-    write_weights(path, net.param, values, with_diffs if diffs else None)
+    write_weights(path, net.param, values, with_diffs if diffs else None, hdf5=hdf5)
 
 
 def _check(layer: Layer, found: Mapping[int, tuple[Shape, bool]], elsewhere: Set[int], source: str) -> None:

@@ -49,15 +49,21 @@ def write_weights(
     net: NetParameter,
     blobs: Mapping[str, Sequence[FloatArray]],
     diffs: Mapping[str, Sequence[FloatArray]] | None = None,
+    *,
+    hdf5: bool | None = None,
 ) -> None:
     """Write a net's weights, by layer name, as Caffe does; HDF5 if the name ends in .h5 or .hdf5, binary otherwise.
+
+    `hdf5` decides whatever the name is.
 
     The arrays go to the file one after the other, as float32; blobs inside `net` are not written. A binary file holds
     the definition too. The file appears when it is whole. Raises ArgumentError if blobs, diffs and net do not belong
     together, MissingFileError or ProtoError if the file cannot be written.
     """
     _check(net, blobs, diffs or {})
-    write = write_hdf5 if os.fspath(path).lower().endswith((".h5", ".hdf5")) else write_binary
+    if hdf5 is None:
+        hdf5 = os.fspath(path).lower().endswith((".h5", ".hdf5"))
+    write = write_hdf5 if hdf5 else write_binary
     with replacing(path) as beside:
         write(beside, net, blobs, diffs or {})
 

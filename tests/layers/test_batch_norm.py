@@ -5,6 +5,7 @@ import pytest
 
 from caffepy.errors import LayerError
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
+from tests.gpu_mode import running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 SHAPES = [(4, 3, 5, 2), (6, 5), (7,), (1, 2, 9), (2, 3, 2, 2, 2), (5, 70, 30, 31)]
@@ -53,6 +54,19 @@ def test_global_statistics_are_sums_over_their_weight(shape, names):
     np.testing.assert_allclose(channels_first(top), (x - mean) / np.sqrt(variance + 0.01), 1e-4, 1e-5)
     for weight, before in zip(case.weights, sums, strict=True):
         np.testing.assert_array_equal(weight.data, before)
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+def test_eps_may_be_added_to_the_deviation(mode):
+    with running(mode):
+        case, rng = make("eps: 0.5 add_eps_before_sqrt: false", (4, 3, 5, 2), TEST)
+        x = channels_first(case.bottom[0].data.astype(np.float64))
+        mean, variance = (case.weights[j].data[:, None] / 2.5 for j in range(2))
+        (top,) = case.forward()
+        np.testing.assert_allclose(channels_first(top), (x - mean) / (np.sqrt(variance) + 0.5), 1e-4, 1e-5)
+    check_gradient(case, 0, rng)
+    with pytest.raises(LayerError, match="add_eps_before_sqrt: false is there for use_global_stats: true only"):
+        make("add_eps_before_sqrt: false", (4, 3), TRAIN)
 
 
 @pytest.mark.parametrize("shape", [(4, 3, 5, 2), (6, 5), (7,), (2, 3, 2, 2, 2)])

@@ -58,6 +58,14 @@ def test_at_test_time_it_is_the_identity(names):
     np.testing.assert_array_equal(case.backward()[0], diff)
 
 
+def test_samples_of_weights_are_drawn_when_testing_too():
+    set_random_seed(11)
+    case = build('type: "Dropout" dropout_param { sample_weights_test: true }', [(1000,)], TEST)
+    case.bottom[0].data[...] = 1
+    (top,) = case.forward()
+    assert set(np.unique(top)) == {0, 2}
+
+
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_gradient(phase):
     rng = np.random.default_rng(9)

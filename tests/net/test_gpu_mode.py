@@ -143,6 +143,20 @@ def test_dropout_draws_a_new_mask_at_every_replay(gpu: Any) -> None:
     np.testing.assert_array_equal([net.forward()["y"].copy() for _ in range(2)], first)
 
 
+def test_stochastic_pooling_draws_anew_at_every_replay(gpu: Any) -> None:
+    net = make(
+        'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 50 dim: 4 dim: 4 } } }'
+        'layer { name: "p" type: "Pooling" bottom: "x" top: "y" '
+        "pooling_param { pool: STOCHASTIC kernel_size: 2 stride: 2 } }",
+        phase=caffe.TRAIN,
+    )
+    x = np.abs(noise(1, 50, 4, 4))
+    tops = [net.forward(x=x)["y"].copy() for _ in range(4)]
+    for i, top in enumerate(tops):
+        assert np.isin(top, x).all()
+        assert not any(np.array_equal(top, other) for other in tops[:i])
+
+
 LOSS = """
 layer { name: "x" type: "Input" top: "x" top: "label" input_param { shape { dim: 4 dim: 3 } shape { dim: 4 } } }
 layer { name: "loss" type: "SoftmaxWithLoss" bottom: "x" bottom: "label" top: "loss"

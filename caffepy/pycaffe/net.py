@@ -2,16 +2,21 @@
 
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
+from caffepy import device
 from caffepy import net as engine
 from caffepy.blob import Blob, Floats, fit
-from caffepy.errors import ArgumentError, UnknownBlobError
+from caffepy.errors import ArgumentError, StateError, UnknownBlobError
 from caffepy.graph import nearest
 from caffepy.layer import Layer
+from caffepy.layers.memory_data import MemoryData
+from caffepy.net import weights as files
+from caffepy.net.execution import Callback
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
+from caffepy.pycaffe import batches
 
 Path = str | PathLike[str]
 
@@ -57,7 +62,7 @@ class Net(engine.Net):
         super().__init__(network_file, phase, weights=weights, level=level, stages=stages, **beyond)
         self._warned = False
         names = self.wiring.blobs
-        self._blobs = _Names("blob", ((name, self.execution.blobs[i]) for i, name in enumerate(names)))
+        self._by_name = _Names("blob", ((name, self.execution.blobs[i]) for i, name in enumerate(names)))
         self._params = _Names("layer with weights", ((layer.name, layer.blobs) for layer in self.layers if layer.blobs))
 
     # ---- what there is
@@ -66,7 +71,7 @@ class Net(engine.Net):
     def blobs(self) -> Mapping[str, Blob]:
         """Every blob by name, in the order the layers write them."""
         self._lock.check_open()
-        return self._blobs
+        return self._by_name
 
     @property
     def params(self) -> Mapping[str, list[Blob]]:
@@ -100,7 +105,7 @@ class Net(engine.Net):
     def close(self) -> None:
         """Give the memory back. Arrays already handed out stay valid; the net cannot run again."""
         super().close()
-        self._blobs.clear()
+        self._by_name.clear()
         self._params.clear()
 
     # ---- passes
@@ -119,12 +124,12 @@ class Net(engine.Net):
         self._check_blobs(wanted)
         if kwargs:
             self._same_names("forward", "inputs", self.inputs, kwargs)
-        values = {name: self._batch("forward: input", name, value) for name, value in kwargs.items()}
+        values = {name: self._value("forward: input", name, value) for name, value in kwargs.items()}
         with self._lock:
             for name, value in values.items():
-                self._blobs[name].data_storage.put(value)
+                self._by_name[name].data_storage.put(value)
             self._forward_range(first, last)
-        return {name: self._blobs[name].data for name in wanted}
+        return {name: self._by_name[name].data for name in wanted}
 
     def backward(
         self, diffs: Sequence[str] | None = None, start: str | None = None, end: str | None = None, **kwargs: Any
@@ -143,14 +148,125 @@ class Net(engine.Net):
         self._check_blobs(wanted)
         if kwargs:
             self._same_names("backward", "outputs", self.outputs, kwargs)
-        values = {name: self._batch("backward: diff of", name, value) for name, value in kwargs.items()}
+        values = {name: self._value("backward: diff of", name, value) for name, value in kwargs.items()}
         with self._lock:
             for name, value in values.items():
-                self._blobs[name].diff_storage.put(value)
+                self._by_name[name].diff_storage.put(value)
             versions = self._backward_range(first, last)
         computed = {self.wiring.blobs[self.wiring.blob(version)] for version in versions}
         self._warn_about([name for name in wanted if name not in computed and name not in self.outputs])
-        return {name: self._blobs[name].diff for name in wanted}
+        return {name: self._by_name[name].diff for name in wanted}
+
+    def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, Floats]:
+        """Run forward on any number of samples, batch by batch; the last batch is filled up with zeros.
+
+        blobs   names of further blobs to return
+        kwargs  for every input of the net an array, as many samples in each
+        returns the outputs and `blobs`, a row for each sample
+        """
+        return batches.forward_all(self, blobs, kwargs)
+
+    def forward_backward_all(
+        self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: Any
+    ) -> tuple[dict[str, Floats], dict[str, Floats]]:
+        """Run forward and backward on any number of samples, batch by batch; see forward_all and backward.
+
+        kwargs  for every input an array of samples, and for every output one of diffs, or for none of them
+        returns (outputs and `blobs`, inputs' diffs and `diffs`), a row for each sample
+        """
+        return batches.forward_backward_all(self, blobs, diffs, kwargs)
+
+    def set_input_arrays(self, data: Any, labels: Any) -> None:
+        """Let the net's MemoryData layer take its batches from these arrays.
+
+        data     (n, channels, height, width)
+        labels   n of them, of any shape
+
+        Raises StateError where the first layer is not MemoryData, LayerError where the arrays do not fit.
+        """
+        first = self.layers[0]
+        if not isinstance(first, MemoryData):
+            raise StateError(f"set_input_arrays: the first layer {first.name!r} is {first.type}; it must be MemoryData")
+        with self._lock:
+            first.reset(data, labels)
+
+    def clear_param_diffs(self) -> None:
+        """Set the diffs of all weights to zero; backward adds to them."""
+        with self._lock:
+            for layer in self.layers:
+                for blob in layer.blobs:
+                    device.current().fill(blob.diff_storage.array(blob.count, "overwrite"), 0)
+
+    def before_forward(self, callback: Callback) -> None:
+        """Call `callback(index of the layer)` before each layer's forward."""
+        self.callbacks.before_forward.append(callback)
+
+    def after_forward(self, callback: Callback) -> None:
+        """Call it after each layer's forward."""
+        self.callbacks.after_forward.append(callback)
+
+    def before_backward(self, callback: Callback) -> None:
+        """Call it before each layer's backward."""
+        self.callbacks.before_backward.append(callback)
+
+    def after_backward(self, callback: Callback) -> None:
+        """Call it after each layer's backward."""
+        self.callbacks.after_backward.append(callback)
+
+    # ---- files
+
+    def save_hdf5(self, path: Path, *, diffs: bool = False) -> None:
+        """Write the weights as HDF5, whatever the file's name."""
+        with self._lock:
+            files.save(self, path, diffs, hdf5=True)
+
+    def load_hdf5(self, path: Path) -> None:
+        """Load weights by layer name; as copy_from, which sees what kind of file it is."""
+        self.copy_from(path)
+
+    # ---- names that pycaffe's own Python code uses
+
+    @property
+    def _blobs(self) -> list[Blob]:
+        return list(self.execution.blobs)
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self.wiring.blobs)
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return self.layer_names
+
+    @property
+    def _blob_loss_weights(self) -> list[float]:
+        return list(self.blob_loss_weights.values())
+
+    @property
+    def _inputs(self) -> list[int]:
+        return [self.blob_index(name) for name in self.inputs]
+
+    @property
+    def _outputs(self) -> list[int]:
+        return [self.blob_index(name) for name in self.outputs]
+
+    def _bottom_ids(self, layer: int) -> list[int]:
+        return list(self.wiring.bottoms[layer])
+
+    def _top_ids(self, layer: int) -> list[int]:
+        return list(self.wiring.tops[layer])
+
+    def _forward(self, start: int, end: int) -> float:
+        return self.forward_from_to(start, end)
+
+    def _backward(self, start: int, end: int) -> None:
+        self.backward_from_to(start, end)
+
+    def _batch(self, blobs: Mapping[str, Any]) -> Iterator[dict[str, Floats]]:
+        return batches.batches(self, blobs)
+
+    def _set_input_arrays(self, data: Any, labels: Any) -> None:
+        self.set_input_arrays(data, labels)
 
     # ---- checks
 
@@ -172,8 +288,8 @@ class Net(engine.Net):
                 f"{call}: keyword arguments must be exactly the net's {what} {sorted(expected)}, got {sorted(given)}"
             )
 
-    def _batch(self, what: str, name: str, value: Any) -> Any:
-        shape = self._blobs[name].shape
+    def _value(self, what: str, name: str, value: Any) -> Any:
+        shape = self._by_name[name].shape
         given = getattr(value, "shape", None)
         if given and shape and given[0] != shape[0]:
             raise ArgumentError(

@@ -1,0 +1,28 @@
+"""pycaffe's calling habits over the net, and the process-wide functions of its module."""
+
+from caffepy.pycaffe.net import Net, NotComputedWarning
+from caffepy.pycaffe.process import (
+    Timer,
+    has_nccl,
+    init_log,
+    log,
+    set_multiprocess,
+    set_solver_count,
+    set_solver_rank,
+    solver_count,
+    solver_rank,
+)
+
+__all__ = [
+    "Net",
+    "NotComputedWarning",
+    "Timer",
+    "has_nccl",
+    "init_log",
+    "log",
+    "set_multiprocess",
+    "set_solver_count",
+    "set_solver_rank",
+    "solver_count",
+    "solver_rank",
+]

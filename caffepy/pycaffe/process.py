@@ -1,0 +1,94 @@
+"""pycaffe's functions of the whole process: logging, the count of parallel solvers, a stopwatch."""
+
+import logging
+import time
+
+from caffepy import device
+from caffepy.errors import ArgumentError, StateError
+
+_LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
+_log = logging.getLogger("caffepy")
+_handler = logging.StreamHandler()
+_solvers = {"count": 1, "rank": 0}
+
+
+def init_log(level: int = 0, to_stderr: bool = True) -> None:
+    """Write what caffepy logs to stderr, from `level` up: 0 (INFO), 1 (WARNING), 2 (ERROR) or 3 (FATAL)."""
+    if not 0 <= level < len(_LEVELS):
+        raise ArgumentError(f"init_log: level {level!r}; give 0 (INFO), 1 (WARNING), 2 (ERROR) or 3 (FATAL)")
+    _log.setLevel(_LEVELS[level])
+    _log.removeHandler(_handler)
+    if to_stderr:
+        _log.addHandler(_handler)
+
+
+def log(message: str) -> None:
+    """Log a line at INFO."""
+    _log.info("%s", message)
+
+
+def solver_count() -> int:
+    """How many solvers train in parallel: what `set_solver_count` said, 1 at first."""
+    return _solvers["count"]
+
+
+def set_solver_count(count: int) -> None:
+    """Say how many solvers train in parallel."""
+    if count < 1:
+        raise ArgumentError(f"set_solver_count: {count!r}; give at least 1")
+    _solvers["count"] = int(count)
+
+
+def solver_rank() -> int:
+    """This process's number among them: what `set_solver_rank` said, 0 at first."""
+    return _solvers["rank"]
+
+
+def set_solver_rank(rank: int) -> None:
+    """Say this process's number among the parallel solvers."""
+    if rank < 0:
+        raise ArgumentError(f"set_solver_rank: {rank!r}; give at least 0")
+    _solvers["rank"] = int(rank)
+
+
+def set_multiprocess(on: bool) -> None:
+    """Accepted for scripts that train on several GPUs; processes know nothing of each other here."""
+
+
+def has_nccl() -> bool:
+    """False: there is no NCCL here."""
+    return False
+
+
+class Timer:
+    """A stopwatch that waits for the GPU: start(), stop(), then `ms`."""
+
+    def __init__(self) -> None:
+        self._started: float | None = None
+        self._ms: float | None = None
+
+    def start(self) -> None:
+        """Begin to measure."""
+        _finish()
+        self._started, self._ms = time.perf_counter(), None
+
+    def stop(self) -> None:
+        """End it. Raises StateError where it was not started."""
+        if self._started is None:
+            raise StateError("Timer.stop: it was not started; call start() first")
+        _finish()
+        self._ms, self._started = 1e3 * (time.perf_counter() - self._started), None
+
+    @property
+    def ms(self) -> float:
+        """Milliseconds between start and stop; while it runs, it is stopped."""
+        if self._ms is None:
+            self.stop()
+        assert self._ms is not None
+        return self._ms
+
+
+def _finish() -> None:
+    running = device.current()
+    if not isinstance(running, device.Cpu):
+        running.synchronize()
