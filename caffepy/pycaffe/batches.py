@@ -41,7 +41,7 @@ def forward_backward_all(
     return _together(forward_parts, total), _together(backward_parts, total)
 
 
-def batches(net: "Net", values: Mapping[str, Any]) -> Iterator[Arrays]:
+def batches(net: "Net", values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The samples of each array, as many at once as the net's batch has; zeros after the last ones."""
     total = _count("batches", values)
     size = next(iter(net.blobs.values())).num
