@@ -1,62 +1,139 @@
-"""The command line: `python -m benchmarks cpu`, `python -m benchmarks load`."""
+"""The command line: `python -m benchmarks cpu`, `python -m benchmarks load`, `python -m benchmarks gpu`.
 
+argparse, not click: what a GPU is measured with needs no more than NumPy, protobuf and CuPy.
+"""
+
+import argparse
 import json
+import sys
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import click
 
 from benchmarks import machine
 from benchmarks.nets import NETS
 
 RESULTS = Path(__file__).parent / "results"
+PARTS = ("ceilings", "layers", "nets")
 
 
-@click.group()
-def main() -> None:
-    """Measure caffepy."""
+def main() -> int:
+    """The exit status: 1 where something failed."""
+    arguments = parser().parse_args()
+    status: int = arguments.run(arguments)
+    return status
 
 
-@main.command()
-@click.option("--nets", default=",".join(NETS), help="Comma-separated.", show_default=True)
-@click.option("--batch", default="1,16", help="Comma-separated batch sizes.", show_default=True)
-@click.option("--threads", default=machine.cores(), help="For both engines.", show_default="all cores")
-@click.option("--rounds", default=5, help="Turns of each engine.", show_default=True)
-@click.option("--passes", default=10, help="Passes a turn at batch 1; fewer for larger batches.", show_default=True)
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Default: benchmarks/results/cpu.json.")
-def cpu(nets: str, batch: str, threads: int, rounds: int, passes: int, path: Path | None) -> None:
-    """Forward, and forward with the gradient of a score, beside PyTorch eager with frozen weights."""
+def parser() -> argparse.ArgumentParser:
+    """Every command and option."""
+    top = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure caffepy.")
+    commands = top.add_subparsers(required=True)
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        )
+        added.set_defaults(run=run)
+        return added
+
+    cpu_command = command("cpu", cpu, "Forward, and forward with the gradient of a score, beside PyTorch eager.")
+    cpu_command.add_argument("--nets", type=_nets, default=",".join(NETS), help="comma-separated")
+    cpu_command.add_argument("--batch", type=_numbers, default="1,16", help="comma-separated batch sizes")
+    cpu_command.add_argument("--threads", type=int, default=machine.cores(), help="for both engines")
+    cpu_command.add_argument("--rounds", type=int, default=5, help="turns of each engine")
+    cpu_command.add_argument("--passes", type=int, default=10, help="passes a turn at batch 1; fewer for larger ones")
+    cpu_command.add_argument("--json", type=Path, default=RESULTS / "cpu.json", help="where the result goes")
+    load_command = command("load", load, "Reading a 244 MB caffemodel into a net, beside reading the file's bytes.")
+    load_command.add_argument("--rounds", type=int, default=7, help="turns of each way of reading")
+    load_command.add_argument("--json", type=Path, default=RESULTS / "load.json", help="where the result goes")
+    gpu_command = command("gpu", gpu, "The GPU's ceilings, every layer and whole nets, beside cuDNN through PyTorch.")
+    gpu_command.add_argument("--nets", type=_nets, help="comma-separated; by default all")
+    gpu_command.add_argument("--batch", type=_numbers, help="comma-separated batch sizes; by default 1,16,256")
+    gpu_command.add_argument("--parts", type=_parts, default=",".join(PARTS), help="comma-separated")
+    gpu_command.add_argument("--tune", action="store_true", help="measure and remember the fastest tiles first")
+    gpu_command.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
+    gpu_command.add_argument(
+        "--results", type=Path, help="folder of gpu.json and gpu.md; by default benchmarks/results"
+    )
+    gpu_command.add_argument(
+        "--dry",
+        action="store_true",
+        help="on a GPU emulated on the CPU: measures nothing, proves the suite",
+    )
+    return top
+
+
+def cpu(arguments: argparse.Namespace) -> int:
+    """`python -m benchmarks cpu`."""
     from benchmarks.cpu import measure
 
     results: list[dict[str, Any]] = []
-    for size in (int(number) for number in batch.split(",")):
-        for net in nets.split(","):
-            if net not in NETS:
-                raise click.BadParameter(f"there is no net {net!r}, but {', '.join(NETS)}", param_hint="--nets")
-            results.append(measure(net, size, threads, rounds, max(2, passes // size)))
+    for size in arguments.batch:
+        for net in arguments.nets:
+            passes = max(2, arguments.passes // size)
+            results.append(measure(net, size, arguments.threads, arguments.rounds, passes))
             print_result(results[-1])
     if "torch" not in results[0]["forward"]:
-        click.echo("PyTorch is not installed: these are caffepy's times alone, compared with nothing.")
-    write(path or RESULTS / "cpu.json", {"threads": threads, "unit": "ms", "results": results})
+        print("PyTorch is not installed: these are caffepy's times alone, compared with nothing.")
+    save(arguments.json, {"threads": arguments.threads, "unit": "ms", "results": results})
+    return 0
 
 
-@main.command()
-@click.option("--rounds", default=7, help="Turns of each way of reading.", show_default=True)
-@click.option("--json", "path", type=click.Path(path_type=Path), help="Default: benchmarks/results/load.json.")
-def load(rounds: int, path: Path | None) -> None:
-    """Reading a CaffeNet-sized caffemodel into a net, beside reading the file's bytes."""
+def load(arguments: argparse.Namespace) -> int:
+    """`python -m benchmarks load`."""
     from benchmarks.load import measure
 
-    result = measure(rounds)
+    result = measure(arguments.rounds)
     for name, value in result.items():
-        click.echo(f"{name:30} {value}")
-    write(path or RESULTS / "load.json", result)
+        print(f"{name:30} {value}")
+    save(arguments.json, result)
+    return 0
+
+
+def gpu(arguments: argparse.Namespace) -> int:
+    """`python -m benchmarks gpu`: writes as it goes, so that a run cut short leaves what it had."""
+    import caffepy
+    from benchmarks.gpu import report, sizes, targets
+    from caffepy.errors import DeviceError
+
+    if arguments.dry:
+        from tests import cuda_on_cpu
+
+        cuda_on_cpu.enable()
+        chosen, facts = sizes.EMULATED, machine.facts() | {"gpu": "none: emulated on the CPU"}
+        folder = arguments.results or Path(tempfile.mkdtemp(prefix="caffepy-dry-run-"))
+    else:
+        folder = arguments.results or RESULTS
+    try:
+        caffepy.set_mode_gpu()
+    except DeviceError as error:
+        print(f"{error}\nWithout a GPU, --dry runs the suite on an emulated one.", file=sys.stderr)
+        return 1
+    if not arguments.dry:
+        chosen, facts = sizes.real(machine.l2_cache()), machine.facts() | machine.gpu_facts()
+        chosen = replace(chosen, nets={name: NETS[name] for name in arguments.nets or NETS})
+    chosen = replace(
+        chosen,
+        batches=tuple(arguments.batch or chosen.batches),
+        compiler="" if arguments.no_compile else chosen.compiler,
+    )
+    from benchmarks.gpu.suite import Suite
+
+    suite = Suite(chosen, lambda line: print(line, flush=True), tune=arguments.tune)
+    for _ in suite.run(arguments.parts):
+        suite.result["targets"] = targets.of(suite.result)
+        text = report.markdown(suite.result | {"machine": facts})
+        write(folder / "gpu.json", facts, suite.result)
+        (folder / "gpu.md").write_text(text)
+    print(f"\n{text}\nwritten to {folder / 'gpu.json'} and {folder / 'gpu.md'}")
+    return 1 if suite.result["failed"] else 0
 
 
 def print_result(result: dict[str, Any]) -> None:
     """A table: per pass, then per layer type."""
-    click.echo(f"\n{result['net']}, batch {result['batch']}: medians (minima) of {result['passes']} passes, ms")
+    print(f"\n{result['net']}, batch {result['batch']}: medians (minima) of {result['passes']} passes, ms")
     for what in ("forward", "gradient"):
         figures = result[what]
         line = "  ".join(
@@ -64,24 +141,49 @@ def print_result(result: dict[str, Any]) -> None:
             for name in ("caffepy", "torch", "ratio")
             if name in figures
         )
-        click.echo(f"  {'forward' if what == 'forward' else 'forward + gradient':20} {line}")
+        print(f"  {'forward' if what == 'forward' else 'forward + gradient':20} {line}")
     for kind, engines in result["layers"].items():
         cells = [f"{name} {forward:8.2f} + {backward:8.2f}" for name, (forward, backward) in engines.items()]
         if len(engines) == 2:
             ours, theirs = sum(engines["caffepy"]), sum(engines["torch"])
             cells.append(f"ratio {ours / theirs:6.2f}")
-        click.echo(f"    {kind:18} {'  '.join(cells)}")
+        print(f"    {kind:18} {'  '.join(cells)}")
     if "difference" in result:
-        click.echo(f"  the gradients' sizes differ by {result['difference']:.1e}")
+        print(f"  the gradients' sizes differ by {result['difference']:.1e}")
 
 
-def write(path: Path, result: dict[str, Any]) -> None:
+def save(path: Path, result: dict[str, Any]) -> None:
+    """Write it, and say where."""
+    write(path, machine.facts(), result)
+    print(f"\nwritten to {path}")
+
+
+def write(path: Path, facts: dict[str, Any], result: dict[str, Any]) -> None:
     """As JSON, under the machine's facts."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    head = {"date": time.strftime("%Y-%m-%d"), "machine": machine.facts()}
+    head = {"date": time.strftime("%Y-%m-%d"), "machine": facts}
     path.write_text(json.dumps(head | result, indent=2) + "\n")
-    click.echo(f"\nwritten to {path}")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
+
+
+def _nets(text: str) -> list[str]:
+    return _among(text, tuple(NETS), "net")
+
+
+def _parts(text: str) -> list[str]:
+    return _among(text, PARTS, "part")
+
+
+def _among(text: str, known: tuple[str, ...], what: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"there is no {what} {name!r}, but {', '.join(known)}")
+    return names
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

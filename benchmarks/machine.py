@@ -2,6 +2,7 @@
 
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -22,6 +23,54 @@ def facts() -> dict[str, Any]:
         "caffepy": caffepy.__version__,
         **{name: _version(name) for name in ("numpy", "torch")},
     }
+
+
+def gpu_facts() -> dict[str, Any]:
+    """Of GPU 0, for the head of a result."""
+    import cupy
+
+    properties = cupy.cuda.runtime.getDeviceProperties(0)
+    return {
+        "gpu": properties["name"].decode(),
+        "compute capability": f"{properties['major']}.{properties['minor']}",
+        "multiprocessors": properties["multiProcessorCount"],
+        "memory GiB": round(properties["totalGlobalMem"] / 2**30, 1),
+        "L2 MiB": round(l2_cache() / 2**20, 1),
+        "driver": _driver(),
+        "CUDA of the driver": _cuda(cupy.cuda.runtime.driverGetVersion()),
+        "CUDA runtime": _cuda(cupy.cuda.runtime.runtimeGetVersion()),
+        "NVRTC": ".".join(map(str, cupy.cuda.nvrtc.getVersion())),
+        "cupy": cupy.__version__,
+        **_torch_facts(),
+    }
+
+
+def l2_cache() -> int:
+    """Bytes of GPU 0's."""
+    import cupy
+
+    return int(cupy.cuda.Device(0).attributes["L2CacheSize"])
+
+
+def _torch_facts() -> dict[str, Any]:
+    try:
+        import torch
+    except ImportError:
+        return {}
+    cudnn = torch.backends.cudnn.version() if torch.backends.cudnn.is_available() else None
+    return {"PyTorch's CUDA": torch.version.cuda, "PyTorch's cuDNN": cudnn}
+
+
+def _driver() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _cuda(version: int) -> str:
+    return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def cores() -> int:

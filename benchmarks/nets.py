@@ -1,4 +1,4 @@
-"""The nets measured, written from their papers: CaffeNet, GoogLeNet, SqueezeNet v1.1, ResNet-50."""
+"""The nets measured, written from their papers: CaffeNet, VGG-16, GoogLeNet, SqueezeNet v1.1, ResNet-50."""
 
 from collections.abc import Callable
 
@@ -74,6 +74,20 @@ def caffenet(batch: int) -> NetParameter:
     top = b.pool("pool5", b.conv_relu("conv5", top, 256, 3, pad=1, rest="group: 2"), HALVE)
     top = b.dropout(b.relu(b.fc("fc6", top, 4096)))
     top = b.dropout(b.relu(b.fc("fc7", top, 4096)))
+    b.layer("prob", "Softmax", [b.fc("fc8", top, 1000)])
+    return b.net()
+
+
+def vgg16(batch: int) -> NetParameter:
+    """Simonyan & Zisserman 2015, table 1, configuration D."""
+    b = Builder("VGG-16", batch, 224)
+    top = "data"
+    for stage, (outputs, depth) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)], start=1):
+        for i in range(1, depth + 1):
+            top = b.conv_relu(f"conv{stage}_{i}", top, outputs, 3, pad=1)
+        top = b.pool(f"pool{stage}", top, "pool: MAX kernel_size: 2 stride: 2")
+    for name in ("fc6", "fc7"):
+        top = b.dropout(b.relu(b.fc(name, top, 4096)))
     b.layer("prob", "Softmax", [b.fc("fc8", top, 1000)])
     return b.net()
 
@@ -156,5 +170,21 @@ def resnet50(batch: int) -> NetParameter:
     return b.net()
 
 
-NETS: dict[str, Callable[[int], NetParameter]] = {f.__name__: f for f in (caffenet, googlenet, squeezenet, resnet50)}
+def tiny(batch: int) -> NetParameter:
+    """No published net: most layer types of the others, small enough for an emulated GPU."""
+    b = Builder("tiny", batch, 12)
+    top = b.lrn("norm1", b.pool("pool1", b.conv_relu("conv1", "data", 8, 3, pad=1), HALVE))
+    main = b.conv("conv2", top, 8, 3, pad=1, rest="group: 2")
+    b.layer("conv2_bn", "BatchNorm", [main], top=main)
+    b.layer("conv2_scale", "Scale", [main], "scale_param { bias_term: true }", top=main)
+    top = b.relu(b.layer("sum", "Eltwise", [main, top]))
+    top = b.layer("both", "Concat", [top, b.conv_relu("conv3", top, 8, 1)])
+    top = b.dropout(b.pool("pool2", top, "pool: AVE global_pooling: true"))
+    b.layer("prob", "Softmax", [b.fc("fc", top, 10)])
+    return b.net()
+
+
+NETS: dict[str, Callable[[int], NetParameter]] = {
+    f.__name__: f for f in (caffenet, vgg16, googlenet, squeezenet, resnet50)
+}
 """By name, the net of a batch size."""

@@ -1,7 +1,7 @@
-"""The same net in PyTorch eager, translated layer by layer from the NetParameter; weights come from a caffepy net."""
+"""The same net in PyTorch, translated layer by layer from the NetParameter; weights come from a caffepy net."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,16 +13,32 @@ Tensor = torch.Tensor
 Step = Callable[..., Tensor]
 
 
+class TorchLayer(NamedTuple):
+    """A step with what it reads and writes; plain values, for torch.compile looks into them."""
+
+    name: str
+    type: str
+    bottoms: tuple[str, ...]
+    top: str
+    step: Step
+
+
 class TorchNet:
     """Runs the layers of a caffepy net on tensors, with weights that need no gradient.
 
     A Scale right after a BatchNorm is folded into it, and Dropout at test time is left out, as one would in PyTorch.
+    The weights go to `device`, in `memory_format` where they have four axes.
     """
 
-    def __init__(self, net: caffepy.Net) -> None:
-        self.steps: list[tuple[LayerParameter, Step]] = []
+    def __init__(
+        self, net: caffepy.Net, device: str = "cpu", memory_format: torch.memory_format = torch.contiguous_format
+    ) -> None:
+        self.layers: list[TorchLayer] = []
         params = [layer.param for layer in net.layers if layer.type not in ("Input", "Split", "Dropout")]
-        weights = {name: [torch.from_numpy(b.data.copy()) for b in blobs] for name, blobs in net.params.items()}
+        weights = {
+            name: [arranged(torch.from_numpy(b.data.copy()).to(device), memory_format) for b in blobs]
+            for name, blobs in net.params.items()
+        }
         aliases = {
             top: layer.param.bottom[0] for layer in net.layers if layer.type == "Split" for top in layer.param.top
         }
@@ -32,29 +48,33 @@ class TorchNet:
             if param.type == "Scale" and before is not None and before.type == "BatchNorm":
                 continue
             scale = weights[after.name] if param.type == "BatchNorm" and after and after.type == "Scale" else None
-            step = _TRANSLATIONS[param.type](param, weights.get(param.name, []), scale)
-            self.steps.append((_renamed(param, aliases), step))
+            step = translated(param, weights.get(param.name, []), scale)
+            bottoms = tuple(aliases.get(name, name) for name in param.bottom)
+            self.layers.append(TorchLayer(param.name, param.type, bottoms, param.top[0], step))
 
     def forward(self, data: Tensor) -> Tensor:
         """The last layer's top."""
         blobs = {"data": data}
-        for param, step in self.steps:
-            blobs[param.top[0]] = step(*[blobs[name] for name in param.bottom])
-        return blobs[self.steps[-1][0].top[0]]
+        for layer in self.layers:
+            blobs[layer.top] = layer.step(*[blobs[name] for name in layer.bottoms])
+        return blobs[self.layers[-1].top]
 
     def gradient(self, data: Tensor, diff: Tensor) -> Tensor:
         """Forward, then the gradient of <diff, output> with respect to data."""
         data = data.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(self.forward(data), data, diff)
+        top = self.forward(data)
+        (gradient,) = torch.autograd.grad(top, data, diff.reshape(top.shape))
         return gradient
 
 
-def _renamed(param: LayerParameter, aliases: dict[str, str]) -> LayerParameter:
-    copy = LayerParameter()
-    copy.CopyFrom(param)
-    del copy.bottom[:]
-    copy.bottom.extend(aliases.get(name, name) for name in param.bottom)
-    return copy
+def translated(param: LayerParameter, weights: list[Tensor], scale: list[Tensor] | None = None) -> Step:
+    """One layer; `scale` has the weights of a Scale to fold into a BatchNorm. In place where the layer is."""
+    return _TRANSLATIONS[param.type](param, weights, scale)
+
+
+def arranged(tensor: Tensor, memory_format: torch.memory_format) -> Tensor:
+    """In that format if the tensor has four axes, which it needs."""
+    return tensor.contiguous(memory_format=memory_format) if tensor.dim() == 4 else tensor
 
 
 def _pair(param: Any, square: str, name: str, default: int) -> tuple[int, int]:
@@ -70,8 +90,8 @@ def _convolution(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
     p = param.convolution_param
     bias = weights[1] if len(weights) > 1 else None
     stride, pad = _pair(p, "stride", "stride", 1), _pair(p, "pad", "pad", 0)
-    dilation = p.dilation[0] if p.dilation else 1
-    return lambda x: F.conv2d(x, weights[0], bias, stride, pad, dilation, p.group)
+    dilation, group = p.dilation[0] if p.dilation else 1, p.group
+    return lambda x: F.conv2d(x, weights[0], bias, stride, pad, dilation, group)
 
 
 def _inner_product(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
@@ -96,13 +116,20 @@ def _lrn(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
     p = param.lrn_param
     if p.norm_region != LRNParameter.ACROSS_CHANNELS:
         raise NotImplementedError(f"layer {param.name!r}: PyTorch has no LRN within channels")
-    return lambda x: F.local_response_norm(x, p.local_size, p.alpha, p.beta, p.k)
+    size, alpha, beta, k = p.local_size, p.alpha, p.beta, p.k
+    return lambda x: F.local_response_norm(x, size, alpha, beta, k)
 
 
 def _batch_norm(param: LayerParameter, weights: list[Tensor], scale: list[Tensor] | None) -> Step:
     mean, variance = weights[0] / weights[2], weights[1] / weights[2]
     gamma, beta = scale or (None, None)
-    return lambda x: F.batch_norm(x, mean, variance, gamma, beta, False, 0, param.batch_norm_param.eps)
+    eps = param.batch_norm_param.eps
+    return lambda x: F.batch_norm(x, mean, variance, gamma, beta, False, 0, eps)
+
+
+def _scale(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
+    gamma, *beta = (weight.reshape(-1, 1, 1) for weight in weights)
+    return (lambda x: torch.addcmul(beta[0], x, gamma)) if beta else (lambda x: x * gamma)
 
 
 def _eltwise(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
@@ -111,14 +138,23 @@ def _eltwise(param: LayerParameter, weights: list[Tensor], _: Any) -> Step:
     return torch.add
 
 
+def _concat(axis: int) -> Step:
+    return lambda *xs: torch.cat(xs, axis)
+
+
+def _softmax(axis: int) -> Step:
+    return lambda x: torch.softmax(x, axis)
+
+
 _TRANSLATIONS: dict[str, Callable[[LayerParameter, list[Tensor], list[Tensor] | None], Step]] = {
     "Convolution": _convolution,
     "InnerProduct": _inner_product,
     "Pooling": _pooling,
     "LRN": _lrn,
     "BatchNorm": _batch_norm,
+    "Scale": _scale,
     "Eltwise": _eltwise,
     "ReLU": lambda param, weights, _: F.relu_ if param.bottom[0] == param.top[0] else F.relu,
-    "Concat": lambda param, weights, _: lambda *xs: torch.cat(xs, param.concat_param.axis),
-    "Softmax": lambda param, weights, _: lambda x: torch.softmax(x, param.softmax_param.axis),
+    "Concat": lambda param, weights, _: _concat(param.concat_param.axis),
+    "Softmax": lambda param, weights, _: _softmax(param.softmax_param.axis),
 }

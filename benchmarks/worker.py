@@ -22,14 +22,15 @@ import numpy as np
 import caffepy
 from benchmarks.nets import NETS
 from caffepy.layer import Layer
+from caffepy.proto.caffe_pb2 import NetParameter
 
 CLASS = 281
 
 
-def build(name: str, batch: int) -> caffepy.Net:
+def build(definition: NetParameter) -> caffepy.Net:
     """The net with seeded weights and input."""
     caffepy.set_random_seed(1701)
-    net = caffepy.Net(NETS[name](batch), caffepy.TEST)
+    net = caffepy.Net(definition, caffepy.TEST)
     data = net.blobs["data"]
     data.data[...] = np.random.default_rng(1701).standard_normal(data.shape)
     start = net.layers[0].name
@@ -59,7 +60,7 @@ class Caffepy:
     """This project's engine."""
 
     def __init__(self, name: str, batch: int, threads: int) -> None:
-        self.net = build(name, batch)
+        self.net = build(NETS[name](batch))
         self.diffs: dict[str | tuple[str, str], Any] = {self.net.outputs[0]: one_score(self.net)}
 
     def forward(self) -> None:
@@ -94,10 +95,10 @@ class Torch:
 
         torch.set_num_threads(threads)
         self.torch = torch
-        net = build(name, batch)
+        net = build(NETS[name](batch))
         self.net = TorchNet(net)
         self.data = torch.from_numpy(net.blobs["data"].data.copy())
-        self.diff = torch.from_numpy(one_score(net)).reshape(self.net.forward(self.data).shape)
+        self.diff = torch.from_numpy(one_score(net))
 
     def forward(self) -> None:
         with self.torch.inference_mode():
@@ -112,7 +113,7 @@ class Torch:
         for _ in range(passes):
             self._layer_by_layer(fastest)
         times: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        kinds = {param.name: param.type for param, _ in self.net.steps}
+        kinds = {layer.name: layer.type for layer in self.net.layers}
         for (name, way), seconds in fastest.items():
             times[kinds[name]][way] += seconds
         return times
@@ -120,17 +121,16 @@ class Torch:
     def _layer_by_layer(self, fastest: dict[tuple[str, int], float]) -> None:
         """One pass forward and back, every layer a graph of its own."""
         blobs = {"data": self.data}
-        done: list[tuple[Any, list[Any], Any]] = []
-        for param, step in self.net.steps:
-            inputs = [blobs[name].detach().requires_grad_() for name in param.bottom]
-            if step is self.torch.relu_:
-                step = self.torch.relu
-            blobs[param.top[0]] = _timed(step, fastest, (param.name, 0))(*inputs)
-            done.append((param, inputs, blobs[param.top[0]]))
+        done: list[tuple[str, list[Any], Any]] = []
+        for layer in self.net.layers:
+            inputs = [blobs[name].detach().requires_grad_() for name in layer.bottoms]
+            step = self.torch.relu if layer.step is self.torch.relu_ else layer.step
+            blobs[layer.top] = _timed(step, fastest, (layer.name, 0))(*inputs)
+            done.append((layer.name, inputs, blobs[layer.top]))
         diffs = {id(done[-1][2]): self.diff}
         tops = {id(top): top for _, _, top in done}
-        for param, inputs, top in reversed(done):
-            backward = _timed(self.torch.autograd.grad, fastest, (param.name, 1))
+        for name, inputs, top in reversed(done):
+            backward = _timed(self.torch.autograd.grad, fastest, (name, 1))
             for data, diff in zip(inputs, backward(top, inputs, diffs.pop(id(top))), strict=True):
                 source = next((key for key, value in tops.items() if value.data_ptr() == data.data_ptr()), None)
                 if source is not None:

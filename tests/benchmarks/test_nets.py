@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 import caffepy
+from benchmarks.gpu.cases import unfilled
 from benchmarks.nets import NETS
 
 
-@pytest.mark.parametrize(("name", "weights"), [("squeezenet", 1_235_496), ("googlenet", 6_998_552)])
+@pytest.mark.parametrize(
+    ("name", "weights"), [("squeezenet", 1_235_496), ("googlenet", 6_998_552), ("vgg16", 138_357_544)]
+)
 def test_number_of_weights(name, weights):
-    with caffepy.Net(NETS[name](1), caffepy.TEST) as net:
+    with caffepy.Net(unfilled(NETS[name](1)), caffepy.TEST) as net:
         assert sum(blob.count for blobs in net.params.values() for blob in blobs) == weights
 
 
@@ -18,7 +21,7 @@ def test_pytorch_agrees_on_squeezenet():
     from benchmarks.torch_net import TorchNet
     from benchmarks.worker import build, one_score
 
-    net = build("squeezenet", 1)
+    net = build(NETS["squeezenet"](1))
     net.forward()
     diff = one_score(net)
     found = net.gradient({net.outputs[0]: diff}, "data")["data"]
