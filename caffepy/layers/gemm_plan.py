@@ -51,7 +51,7 @@ class Tile:
     newest: int = 999
     """The one up to which they do."""
     tf32: int = 0
-    """Instructions of tensor cores for a product: 1, of factors rounded to TF32; 3, of factors split in two; 0, none."""
+    """Instructions of tensor cores for a product: 1, of factors rounded to TF32; 3, of split ones; 0, none."""
 
     @property
     def threads(self) -> int:
