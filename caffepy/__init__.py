@@ -8,6 +8,7 @@ from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
 from caffepy.layer import layer_type_list, register
 from caffepy.layers.python import PythonLayer as Layer
 from caffepy.logs import quiet_as_glog
+from caffepy.precision import set_precision
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.pycaffe import (
     Net,
@@ -45,6 +46,7 @@ __all__ = [
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_precision",
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",

@@ -25,6 +25,7 @@ PUBLIC = [
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_precision",
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
-from caffepy.device import named
-from caffepy.errors import GraphError, UnknownBlobError, UnknownLayerError
+from caffepy.device import Cpu, current, named
+from caffepy.errors import GraphError, StateError, UnknownBlobError, UnknownLayerError
 from caffepy.layer import TYPES, Layer
 from caffepy.net import weights as files
 from caffepy.net.execution import Callbacks, Execution
@@ -17,6 +17,7 @@ from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
 from caffepy.net.profile import Profile, measure
 from caffepy.proto.caffe_pb2 import TEST, NetParameter, NetState, ParamSpec
+from caffepy.tuning import Measured, measuring
 
 log = logging.getLogger("caffepy")
 
@@ -161,6 +162,22 @@ class Net:
         """
         with self._lock:
             return measure(self, times, dry=dry)
+
+    def tune(self) -> list[Measured]:
+        """Try every way to launch the products of a forward pass and of a gradient, and remember the fastest on disk.
+
+        Takes seconds to minutes; later runs on the same kind of GPU use what was found. What is returned tells it.
+        Raises StateError in CPU mode.
+        """
+        with self._lock:
+            if isinstance(current(), Cpu):
+                raise StateError("tune measures on a GPU: call set_mode_gpu() first")
+            self.execution.replay.clear()
+            with measuring() as measured:
+                self._forward_range(0, len(self.layers) - 1)
+                self._gradient.run(dict.fromkeys(self.outputs, 1.0), None, {})
+            self.execution.replay.clear()
+        return measured
 
     # ---- weights
 

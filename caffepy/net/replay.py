@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
-from caffepy import device
+from caffepy import device, precision
 from caffepy.blob import Trace
 from caffepy.kernels import compile_ahead
 from caffepy.net.fusion import fused
@@ -51,7 +51,7 @@ class Replay:
         if self._stream is None or self._stream[0] is not running:
             self._stream = running, running.stream()
         with running.ordered(self._stream[1]):
-            self._run(running, key, layers, functools.partial(fused, body))
+            self._run(running, (key, precision.current()), layers, functools.partial(fused, body))
 
     def _run(self, running: device.Gpu, key: Hashable, layers: Iterable[int], body: Callable[[], None]) -> None:
         known = self._passes.get(key)

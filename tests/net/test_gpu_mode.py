@@ -1,12 +1,14 @@
 """Nets in GPU mode, on the emulated device and on a real one: the same numbers as on the CPU, captured or not."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import caffepy as caffe
+from caffepy import tuning
 from caffepy.errors import ArgumentError, DeviceError, KernelError, LayerError, StateError
 from tests.gpu_mode import REAL, downloaded, running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
@@ -141,6 +143,35 @@ def test_dropout_draws_a_new_mask_at_every_replay(gpu: Any) -> None:
     first = [net.forward()["y"].copy() for _ in range(2)]
     caffe.set_random_seed(3)
     np.testing.assert_array_equal([net.forward()["y"].copy() for _ in range(2)], first)
+
+
+def test_another_precision_is_another_pass(gpu: Any) -> None:
+    net, x = make(CHAIN), noise(2, 3, 8, 8)
+    exact = [net.forward(data=x)["fc"].copy() for _ in range(3)][-1]
+    caffe.set_precision("3xtf32")
+    try:
+        for _ in range(3):
+            np.testing.assert_allclose(net.forward(data=x)["fc"], exact, rtol=1e-4, atol=1e-5)
+    finally:
+        caffe.set_precision("fp32")
+    np.testing.assert_array_equal(net.forward(data=x)["fc"], exact)
+
+
+def test_tuning_measures_the_products_and_changes_no_result(gpu: Any, tmp_path: Path) -> None:
+    net, x = make(CHAIN), noise(2, 3, 8, 8)
+    out = net.forward(data=x)["fc"].copy()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CAFFEPY_CACHE", str(tmp_path))
+        tuning.reload()
+        measured = net.tune()
+        assert {m.file for m in measured} >= {"convolution_forward.cu", "convolution_backward.cu"}
+        assert (tmp_path / "tuning.json").is_file()
+        for _ in range(3):
+            np.testing.assert_allclose(net.forward(data=x)["fc"], out, rtol=1e-4, atol=1e-5)
+    tuning.reload()
+    caffe.set_mode_cpu()
+    with pytest.raises(StateError, match="tune measures on a GPU"):
+        net.tune()
 
 
 def test_stochastic_pooling_draws_anew_at_every_replay(gpu: Any) -> None:
