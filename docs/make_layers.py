@@ -52,7 +52,8 @@ def _section(name: str, cls: type[Layer]) -> str:
     lines += [f"*{'; '.join(facts)}; `{_path(cls)}`*", ""]
     for message in sorted(set(re.findall(r"param\.(\w+_param)\b", source))):
         lines += [*_parameters(message), ""]
-    if operations := list(_operations(source)):
+    own = [op for op in ALL.values() if op.twin.__module__ == cls.__module__]
+    if operations := list(_operations(source)) or own:
         lines += ["| operation | gives | kernel |", "|---|---|---|"]
         lines += [f"| `{op.name}` | {_cell(op.__doc__)} | `{op.file}` |" for op in operations]
         lines.append("")

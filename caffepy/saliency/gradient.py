@@ -1,20 +1,24 @@
 """How a score depends on the image: one gradient, and what it is folded into."""
 
+from typing import Any
+
 import numpy as np
 
+from caffepy import device
 from caffepy.blob import Floats
 from caffepy.errors import ArgumentError
+from caffepy.kernels import kernel
 from caffepy.net import Net
 from caffepy.net.gradient import VersionName
 from caffepy.saliency.score import Score, Target, class_score, only
 
 
-def score_gradient(net: Net, score: Score, wrt: VersionName | None = None) -> Floats:
+def score_gradient(net: Net, score: Score, wrt: VersionName | None = None) -> Any:
     """w = dS/d(wrt), of the shape of `wrt`; default: the net's only input.
 
     In a batch, image n's part is the gradient of image n's own score, as long as no layer mixes images (BatchNorm does
     at TRAIN). One backward pass without weight gradients; no Blob.diff is touched. Raises StateError unless the net
-    has run forward on the data its inputs hold.
+    has run forward on the data its inputs hold. In GPU mode the array is the GPU's.
     """
     if wrt is None:
         wrt = only(net.inputs, "input")
@@ -27,15 +31,33 @@ def score_gradient(net: Net, score: Score, wrt: VersionName | None = None) -> Fl
     return gradient
 
 
-def channel_maximum(gradient: Floats) -> Floats:
-    """M = max over channels of |w|: (N, channels, H, W) -> (N, H, W)."""
+def channel_maximum(gradient: Any) -> Floats:
+    """M = max over channels of |w|: (N, channels, H, W) -> (N, H, W), on the host.
+
+    A gradient on the GPU is folded there; the map alone is copied.
+    """
     if gradient.ndim != 4:
         raise ArgumentError(
             f"a saliency map needs a gradient of shape (N, channels, height, width), got {gradient.shape}: "
             "choose a blob of that shape with `wrt`"
         )
-    maps: Floats = np.abs(gradient).max(axis=1)
+    num, channels, height, width = gradient.shape
+    maps = np.empty((num, height, width), np.float32)
+    if isinstance(gradient, np.ndarray):
+        channel_maximum_forward(np.ascontiguousarray(gradient, np.float32), channels, height * width, maps)
+        return maps
+    running = device.current()
+    assert not isinstance(running, device.Cpu)
+    on_gpu = running.zeros(maps.size, np.float32)
+    channel_maximum_forward(gradient, channels, height * width, on_gpu)
+    running.download(on_gpu, maps)
     return maps
+
+
+@kernel("saliency.cu", per="maps")
+def channel_maximum_forward(gradient: Floats, channels: int, inner: int, maps: Floats) -> None:
+    """maps[n, i] = max over c of |gradient[n, c, i]|"""
+    np.abs(gradient.reshape(-1, channels, inner)).max(axis=1, out=maps.reshape(-1, inner), initial=0)
 
 
 def saliency_map(

@@ -11,6 +11,7 @@ import numpy as np
 import caffepy
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, Phase
+from caffepy.saliency import channel_maximum
 from tests.cuda_on_cpu import enable
 from tests.kernels.recording import recording
 from tests.kernels.test_compile import RARE
@@ -77,6 +78,9 @@ def _passes(name: str) -> None:
             if not net.blob_loss_weights[blob]:
                 net.blobs[blob].diff[...] = np.linspace(-1, 1, net.blobs[blob].count).reshape(net.blobs[blob].shape)
         net.backward()
+    for gradient in net.gradient(dict.fromkeys(net.outputs, 1.0)).values():
+        if gradient.ndim == 4:
+            channel_maximum(gradient)
 
 
 def main() -> None:

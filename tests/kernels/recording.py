@@ -55,6 +55,7 @@ class Ghost:
         self.data = data or Pointer()
         self._like = np.broadcast_to(np.empty((), dtype), shape)  # takes no memory
         self.shape, self.size, self.dtype = self._like.shape, self._like.size, self._like.dtype
+        self.ndim = self._like.ndim
 
     def reshape(self, *shape: Any) -> "Ghost":
         return Ghost(self._like.reshape(*shape).shape, self.dtype, self.data)

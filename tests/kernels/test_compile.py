@@ -21,6 +21,7 @@ from caffepy.device import source
 from caffepy.errors import KernelError
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, Phase
+from caffepy.saliency import channel_maximum
 from tests.cuda_on_cpu import build
 from tests.kernels import nvrtc
 from tests.kernels.nvrtc import ARCHITECTURES
@@ -35,6 +36,8 @@ RARE = """
 force_backward: true
 layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 2 dim: 8 dim: 9 dim: 9 } } }
 layer { name: "dropped" type: "Dropout" bottom: "x" top: "dropped" }
+layer { name: "widened" type: "BatchNorm" bottom: "x" top: "widened"
+        batch_norm_param { use_global_stats: true add_eps_before_sqrt: false } }
 layer { name: "shares" type: "Softmax" bottom: "dropped" top: "shares" }
 layer { name: "drawn" type: "Pooling" bottom: "shares" top: "drawn"
         pooling_param { pool: STOCHASTIC kernel_size: 3 stride: 2 } }
@@ -242,7 +245,10 @@ def _variants(nets: Iterable[caffepy.Net], archs: Sequence[int]) -> dict[int, li
                 net.forward()
                 net.backward()
                 shapes = {name: net.blobs[name].shape for name in net.outputs}
-                net.gradient({name: gpu.zeros(shape, np.float32) for name, shape in shapes.items()})
+                gradients = net.gradient({name: gpu.zeros(shape, np.float32) for name, shape in shapes.items()})
+                for gradient in gradients.values():
+                    if gradient.ndim == 4:
+                        channel_maximum(gradient)
             found[arch].update(gpu.launches)
     by_source: dict[int, dict[str, list[Launched]]] = {arch: {} for arch in archs}
     for arch, launches in found.items():

@@ -1,11 +1,15 @@
 """Saliency maps against the definition: finite differences, and pycaffe's own backward pass."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import caffepy as caffe
 from caffepy.errors import ArgumentError, StateError
 from caffepy.saliency import channel_maximum, class_score, saliency_map, score_gradient
+from caffepy.saliency.gradient import channel_maximum_forward
+from tests.gpu_mode import check_bodies
 from tests.nets import FORK, make, noise
 from tests.saliency.nets import CLASSIFIER, DENSE, POOLED
 from tests.shared import shared
@@ -53,6 +57,26 @@ def test_it_is_what_the_pycaffe_script_computes() -> None:
     net.blobs["fc"].diff[:, 3] = 1
     back = net.backward(start="fc")
     np.testing.assert_allclose(maps, np.abs(back["data"]).max(axis=1), rtol=1e-6)
+
+
+def test_maps_of_a_gpu_are_on_the_host(gpu: Any) -> None:
+    caffe.set_mode_cpu()
+    data = noise(2, 3, 5, 4)
+    net = make(CLASSIFIER)
+    net.forward(data=data)
+    expected = saliency_map(net, "top")
+    caffe.set_mode_gpu()
+    for _ in range(3):
+        net.forward(data=data)
+        maps = saliency_map(net, "top")
+        assert isinstance(maps, np.ndarray)
+        np.testing.assert_allclose(maps, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_nan_stays_one(gpu: Any) -> None:
+    values = noise(2, 3, 5, 4)
+    values[0, 1, 2, 3] = np.nan
+    check_bodies(channel_maximum_forward, values, 3, 20, np.full((2, 5, 4), -1, np.float32), rtol=0, atol=0)
 
 
 def test_no_diff_of_the_net_is_touched() -> None:
