@@ -8,25 +8,29 @@ from caffepy.proto.caffe_pb2 import PriorBoxParameter
 
 Indices = NDArray[np.intp]
 
+CHUNK = 64
+"""Boxes that suppression compares with each other at once."""
+
 LEAST_OVERLAP = np.float32(1e-6)
 """What overlaps less does not overlap (SSD: bbox_util.cpp)."""
 
 
+@np.errstate(all="ignore")
 def areas(boxes: Floats, border: int = 0) -> Floats:
     """(...): width * height, 0 if turned inside out; `border` 1: of pixels, the last row and column included."""
     area: Floats = np.maximum(boxes[..., 2:] - boxes[..., :2] + np.float32(border), 0).prod(axis=-1)
     return area
 
 
+@np.errstate(all="ignore")
 def overlaps(first: Floats, second: Floats, border: int = 0) -> Floats:
     """Intersection over union of the boxes (..., 4), which broadcast; 0 where they share nothing."""
-    inner = np.concatenate(
-        [np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])], axis=-1
-    )
-    with np.errstate(all="ignore"):
-        shared = areas(inner, border)
-        union = areas(first, border) + areas(second, border) - shared
-        return np.where(shared > 0, shared / union, np.float32(0))
+    shared: Floats = np.ones((), np.float32)
+    for low, high in ((0, 2), (1, 3)):
+        extent = np.minimum(first[..., high], second[..., high]) - np.maximum(first[..., low], second[..., low])
+        shared = np.maximum(extent + np.float32(border), 0) * shared
+    union = areas(first, border) + areas(second, border) - shared
+    return np.where(shared > 0, shared / union, np.float32(0))
 
 
 def suppress(boxes: Floats, threshold: float, *, eta: float = 1, most: int | None = None, border: int = 0) -> Indices:
@@ -35,16 +39,19 @@ def suppress(boxes: Floats, threshold: float, *, eta: float = 1, most: int | Non
     eta    below 1, the threshold is multiplied by it for each that stays, as long as it is above 0.5 (SSD)
     most   no more than so many stay
     """
-    kept: list[np.intp] = []
-    rest, worst = np.arange(len(boxes)), np.zeros(len(boxes), np.float32)
-    while rest.size and (most is None or len(kept) < most):
-        best, rest = rest[0], rest[1:]
-        kept.append(best)
-        if eta < 1 and threshold > 0.5:
-            threshold *= eta
-        worst = np.maximum(worst[1:], overlaps(boxes[best], boxes[rest], border))
-        free = worst <= np.float32(threshold)
-        rest, worst = rest[free], worst[free]
+    kept: list[int] = []
+    for start in range(0, len(boxes), CHUNK):
+        chunk = boxes[start : start + CHUNK]
+        worst = overlaps(chunk[:, None], boxes[kept], border).max(axis=1, initial=0)
+        among = overlaps(chunk[:, None], chunk, border)
+        for i in range(len(chunk)):
+            if len(kept) == most:
+                return np.array(kept, np.intp)
+            if worst[i] <= threshold:
+                kept.append(start + i)
+                np.maximum(worst, among[i], out=worst)
+                if eta < 1 and threshold > 0.5:
+                    threshold *= eta
     return np.array(kept, np.intp)
 
 
@@ -73,23 +80,22 @@ def match(priors: Floats, objects: Floats, *, each: float | None) -> tuple[Indic
     return matched, most
 
 
+@np.errstate(all="ignore")
 def decode(codes: Floats, priors: Floats, variances: Floats | np.float32, code_type: int) -> Floats:
     """The boxes that codes (..., 4) mean relative to the priors.
 
     With c = code * variance, prior centre p and size s: CORNER prior + c; CORNER_SIZE prior + c * s; CENTER_SIZE centre
     p + c[:2] * s, size s * exp(c[2:]) (Liu et al. 2016; SSD: bbox_util.cpp).
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaled: Floats = codes * variances
-        if code_type == PriorBoxParameter.CORNER:
-            corners: Floats = priors + scaled
-            return corners
-        centres, sizes = _centres(priors), _sizes(priors)
-        if code_type == PriorBoxParameter.CORNER_SIZE:
-            corners = priors + scaled * np.concatenate([sizes, sizes], axis=-1)
-            return corners
-        middles, halves = centres + scaled[..., :2] * sizes, sizes * np.exp(scaled[..., 2:]) / 2
+    moves: Floats = codes * variances
+    centres, sizes = _centres(priors), _sizes(priors)
+    if code_type == PriorBoxParameter.CENTER_SIZE:
+        middles, halves = centres + moves[..., :2] * sizes, sizes * np.exp(moves[..., 2:]) / 2
         return np.concatenate([middles - halves, middles + halves], axis=-1)
+    if code_type == PriorBoxParameter.CORNER_SIZE:
+        moves = moves * np.concatenate([sizes, sizes], axis=-1)
+    corners: Floats = priors + moves
+    return corners
 
 
 def encode(boxes: Floats, priors: Floats, variances: Floats, code_type: int) -> Floats:

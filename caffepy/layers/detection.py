@@ -64,6 +64,27 @@ def detections(labels: Indices | int, confidences: Floats, boxes: Floats) -> Flo
     return rows
 
 
+def known_objects(
+    layer: Layer, index: int, rows: Floats, classes: float, background: int, items: float = np.inf
+) -> Floats:
+    """Of bottom `index`'s rows (g, 8), item, label, a number, box, difficult, those whose item is not -1.
+
+    Raises the layer's error for one of a class or item that is not there, or of the background.
+    """
+    given = np.flatnonzero(rows[:, 0] != -1)
+    rows = rows[given]
+    item, label = rows[:, 0], rows[:, 1]
+    known = (item >= 0) & (item < items) & (label >= 0) & (label < classes) & (label != background)
+    if not known.all():
+        wrong = int(known.argmin())
+        of_items = "" if items == np.inf else f"the items 0 to {items - 1} and "
+        raise layer.error(
+            f"object {given[wrong]} of bottom {layer.param.bottom[index]!r} is of item {item[wrong]:g}, label "
+            f"{label[wrong]:g}; there are {of_items}the labels 0 to {classes - 1}, of which {background} is background"
+        )
+    return rows
+
+
 class SSD(Layer):
     """A layer that takes locations (n, priors * 4), scores (n, priors * classes) and priors (1, 2, priors * 4)."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from caffepy.blob import Arrays, Floats, Shape
 from caffepy.layer import register
 from caffepy.layers.boxes import best_first, decode, suppress
 from caffepy.layers.detection import SSD, Detections, detections
+
+T = TypeVar("T")
 
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -25,9 +28,10 @@ class DetectionOutput(SSD, Detections):
     nothing was found, one of item and -1 six times for each item. Without share_location there are p * c * 4 locations
     (Liu et al. 2016; SSD: detection_output_layer.cpp).
 
-    A fourth bottom (n, p * 2), RefineDet's objectness, makes a background of the priors whose second number is below
-    objectness_score; a fifth (n, p * 4) has locations that move the priors first (Zhang et al. 2018). Nothing is
-    written to files: save_output_param and visualize have no effect.
+    With objectness_score or a fifth bottom the fourth (n, p * 2) is RefineDet's objectness: priors whose second number
+    is below objectness_score are background; the fifth (n, p * 4) has locations that move the priors first (Zhang et
+    al. 2018). Else the fourth, the image or the labels, goes unused. Nothing is drawn or written to files: visualize
+    and save_output_param have no effect.
     """
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
@@ -46,7 +50,7 @@ class DetectionOutput(SSD, Detections):
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         p = self.param.detection_output_param
         self.settle(bottom_shapes, p.num_classes, 1 if p.share_location else p.num_classes)
-        for index, (shape, values) in enumerate(zip(bottom_shapes[3:], (2, 4), strict=False), 3):
+        for index, (shape, values) in enumerate(zip(self._refining(bottom_shapes), (2, 4), strict=False), 3):
             if math.prod(shape) != bottom_shapes[0][0] * self.priors * values:
                 raise self.error(
                     f"bottom {self.param.bottom[index]!r} has shape {shape}; it must have {values} numbers for each of "
@@ -59,14 +63,20 @@ class DetectionOutput(SSD, Detections):
         priors, variances = self.split(bottom[2])
         scale = np.float32(1) if p.variance_encoded_in_target else variances[:, None]
         priors = priors[:, None]
-        if len(bottom) > 4:
-            priors = decode(bottom[4].data.reshape(-1, self.priors, 1, 4), priors, scale, p.code_type)
+        refining = self._refining(bottom)
+        if len(refining) > 1:
+            priors = decode(refining[1].data.reshape(-1, self.priors, 1, 4), priors, scale, p.code_type)
         boxes = decode(self.locations(bottom[0]), priors, scale, p.code_type)
         scores = bottom[1].data.reshape(-1, self.priors, self.classes)
-        if len(bottom) > 3:
-            empty = bottom[3].data.reshape(-1, self.priors, 2)[..., 1] < np.float32(p.objectness_score)
+        if refining:
+            empty = refining[0].data.reshape(-1, self.priors, 2)[..., 1] < np.float32(p.objectness_score)
             scores = np.where(empty[..., None], np.float32(np.arange(self.classes) == 0), scores)
         return [self._of_item(*of_item) for of_item in zip(boxes, scores, strict=True)]
+
+    def _refining(self, bottom: Sequence[T]) -> Sequence[T]:
+        """Objectness and first locations: RefineDet's, SSD has no use for a fourth bottom."""
+        given = len(bottom) > 4 or self.param.detection_output_param.HasField("objectness_score")
+        return bottom[3:] if given else ()
 
     def _of_item(self, boxes: Floats, scores: Floats) -> Floats:
         """The rows of boxes (p, loc_classes, 4), scores (p, c)."""

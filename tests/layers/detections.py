@@ -42,3 +42,28 @@ def corner_size(code, prior, variance=(1, 1, 1, 1)):
     """The box that a CORNER_SIZE code means."""
     sizes = [prior[2] - prior[0], prior[3] - prior[1]] * 2
     return [p + v * c * s for p, v, c, s in zip(prior, variance, code, sizes, strict=True)]
+
+
+def matched(priors, objects, each):
+    """For each prior its object or -1, and its largest overlap: pairs by falling overlap, then the best for each."""
+    found, most = [-1] * len(priors), [0.0] * len(priors)
+    table = {}
+    for i, prior in enumerate(priors):
+        for j, obj in enumerate(objects):
+            if (size := overlap(prior, obj)) > 1e-6:
+                most[i] = max(most[i], size)
+                table[i, j] = size
+    left = set(range(len(objects)))
+    while left:
+        pairs = [(-size, i, j) for (i, j), size in table.items() if found[i] == -1 and j in left]
+        if not pairs:
+            break
+        _, i, j = min(pairs)
+        found[i] = j
+        left.remove(j)
+    if each is not None:
+        for i in range(len(priors)):
+            pairs = [(-size, j) for (k, j), size in table.items() if k == i and size >= each]
+            if found[i] == -1 and pairs:
+                found[i] = min(pairs)[1]
+    return found, most

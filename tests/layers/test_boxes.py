@@ -5,7 +5,7 @@ import pytest
 
 from caffepy.layers.boxes import areas, decode, encode, match, overlaps, suppress
 from caffepy.proto.caffe_pb2 import PriorBoxParameter
-from tests.layers.detections import centre_size, corner, corner_size, overlap, suppressed
+from tests.layers.detections import centre_size, corner, corner_size, matched, overlap, suppressed
 
 
 @pytest.fixture
@@ -51,31 +51,6 @@ def test_suppression_of_none():
 
 def test_an_infinite_box_raises_no_warning():
     assert suppress(np.float32([[-np.inf, 0, np.inf, 1], [0, 0, 1, 1]]), 0.5).tolist() == [0, 1]
-
-
-def matched(priors, objects, each):
-    """SSD's: pairs by falling overlap, then the best for each."""
-    found, most = [-1] * len(priors), [0.0] * len(priors)
-    table = {}
-    for i, prior in enumerate(priors):
-        for j, obj in enumerate(objects):
-            if (size := overlap(prior, obj)) > 1e-6:
-                most[i] = max(most[i], size)
-                table[i, j] = size
-    left = set(range(len(objects)))
-    while left:
-        pairs = [(-size, i, j) for (i, j), size in table.items() if found[i] == -1 and j in left]
-        if not pairs:
-            break
-        _, i, j = min(pairs)
-        found[i] = j
-        left.remove(j)
-    if each is not None:
-        for i in range(len(priors)):
-            pairs = [(-size, j) for (k, j), size in table.items() if k == i and size >= each]
-            if found[i] == -1 and pairs:
-                found[i] = min(pairs)[1]
-    return found, most
 
 
 @pytest.mark.parametrize("each", [None, 0.3, 0.6])

@@ -112,6 +112,14 @@ def test_refined_priors_and_objectness(bottoms):
     np.testing.assert_allclose(top[0, 0], expected, 1e-4, 1e-5)
 
 
+def test_without_objectness_score_a_fourth_bottom_goes_unused(bottoms):
+    location, confidence, prior = bottoms
+    given = location[:, : PRIORS * 4], confidence, prior
+    image = np.zeros((ITEMS, 3, 8, 8), np.float32)
+    (top,) = layer("", given).forward()
+    np.testing.assert_array_equal(layer("visualize: true", (*given, image)).forward()[0], top)
+
+
 def test_nan_confidences_are_never_detected(bottoms):
     location, confidence, prior = bottoms
     case = layer("confidence_threshold: 0", (location[:, : PRIORS * 4], np.full_like(confidence, np.nan), prior))
@@ -130,7 +138,7 @@ def test_nan_confidences_are_never_detected(bottoms):
         ("num_classes: 3", [(2, 8), (3, 6), (1, 2, 8)], r"'bottom1' has shape \(3, 6\); 2 priors need 6 numbers"),
         ("num_classes: 3 share_location: false", [(2, 8), (2, 6), (1, 2, 8)], "need 24 numbers, 12 each"),
         (
-            "num_classes: 3",
+            "num_classes: 3 objectness_score: 0.1",
             [(2, 8), (2, 6), (1, 2, 8), (2, 2)],
             r"'bottom3' has shape \(2, 2\); it must have 2 numbers",
         ),

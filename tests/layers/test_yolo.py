@@ -76,7 +76,8 @@ def test_version_3():
     values = [rng.normal(0, 1, (2, 16, *extent)).astype(np.float32) for extent in ((3, 4), (6, 8))]
     case = build(
         'type: "Yolov3DetectionOutput" yolov3_detection_output_param { num_classes: 3 num_box: 2 mask: [2, 3, 0, 1] '
-        "confidence_threshold: 0.4 nms_threshold: 0.3 anchors_scale: [32, 16] biases: [10, 20, 25, 15, 30, 40, 50, 60] }",
+        "confidence_threshold: 0.4 nms_threshold: 0.3 anchors_scale: [32, 16] "
+        "biases: [10, 20, 25, 15, 30, 40, 50, 60] }",
         [v.shape for v in values],
     )
     check(case, values, [[(30, 40), (50, 60)], [(10, 20), (25, 15)]], [32, 16], 3, 0.4, 0.3)
