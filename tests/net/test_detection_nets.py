@@ -11,7 +11,7 @@ from tests.nets import make
 from tests.shared import shared
 
 
-@pytest.fixture(params=["cpu", REAL])
+@pytest.fixture(params=["cpu", "gpu-ascending", REAL])
 def mode(request: pytest.FixtureRequest) -> Iterator[None]:
     with running(request.param):
         yield

@@ -1,4 +1,4 @@
-"""Whole nets against numbers from Caffe, through backward and through gradient, on the CPU and on a real GPU."""
+"""Whole nets against numbers from Caffe, through backward and through gradient, on every device."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from tests.shared import ROOT, shared
 GOLDEN = ROOT / "tests/golden/nets"
 
 
-@pytest.fixture(params=["cpu", REAL], autouse=True)
+@pytest.fixture(params=["cpu", "gpu-ascending", REAL], autouse=True)
 def mode(request: pytest.FixtureRequest) -> Iterator[None]:
     with running(request.param):
         yield
@@ -125,17 +125,16 @@ def test_trained_classifiers_on_a_cat(golden: str, folder: str, weights: str) ->
 @pytest.mark.parametrize(
     ("golden", "model", "weights"),
     [
-        (
-            "real_nsfw",
-            "open-nsfw-resnet50-1by2/deploy.prototxt",
-            "open-nsfw-resnet50-1by2/resnet_50_1by2_nsfw.caffemodel",
-        ),
-        ("real_lenet", "lenet-mnist-10000/lenet.prototxt", "lenet-mnist-10000/lenet_iter_10000.caffemodel"),
+        ("real_nsfw", "open-nsfw-resnet50-1by2/deploy", "open-nsfw-resnet50-1by2/resnet_50_1by2_nsfw"),
+        ("real_waifu2x_vgg7", "waifu2x-vgg7/srcnn", "waifu2x-vgg7/scale2.0x_model.json"),
+        ("real_lenet", "lenet-mnist-10000/lenet", "lenet-mnist-10000/lenet_iter_10000"),
+        ("real_deeplandmark_1F", "deeplandmark-1F/1_F", "deeplandmark-1F/1_F"),
+        *((f"real_mtcnn_det{i}", f"mtcnn/det{i}", f"mtcnn/det{i}") for i in (1, 2, 3)),
     ],
 )
 def test_trained_nets(golden: str, model: str, weights: str) -> None:
     expected = np.load(shared(f"golden/nets/{golden}.npz"))
-    net = caffe.Net(str(shared(f"models/{model}")), str(shared(f"models/{weights}")), caffe.TEST)
+    net = caffe.Net(str(shared(f"models/{model}.prototxt")), str(shared(f"models/{weights}.caffemodel")), caffe.TEST)
     name = str(expected["input"])
     net.blobs[name].reshape(*expected["x"].shape)
     out = net.forward(**{name: expected["x"]})
