@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import caffe
+import numpy as np
 import pytest
 
 import caffepy
@@ -112,3 +113,9 @@ def test_a_real_caffe_earlier_on_the_path_wins(tmp_path: Path) -> None:
     (tmp_path / "caffe" / "io.py").write_text("maker = 'Berkeley'\n")
     code = "import caffepy, caffe, caffe.io; print(caffe.io.maker, hasattr(caffepy.io, 'maker'), caffe.__file__)"
     assert python(code, tmp_path, ROOT, ALIAS).split() == ["Berkeley", "False", str(tmp_path / "caffe" / "__init__.py")]
+
+
+def test_the_mean_image_of_imagenet_is_where_scripts_look_for_it() -> None:
+    mean = np.load(Path(caffe.__file__).parent / "imagenet" / "ilsvrc_2012_mean.npy")
+    assert mean.shape == (3, 256, 256)
+    np.testing.assert_allclose(mean.mean(1).mean(1), [104.00698793, 116.66876762, 122.67891434], rtol=1e-5)
