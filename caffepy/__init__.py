@@ -4,10 +4,13 @@ The names are pycaffe's: `import caffepy as caffe`, or `import caffe` where no o
 """
 
 from caffepy import io, layers, proto
+from caffepy.classifier import Classifier
+from caffepy.detector import Detector
 from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
 from caffepy.layer import layer_type_list, register
 from caffepy.layers.python import PythonLayer as Layer
 from caffepy.logs import quiet_as_glog
+from caffepy.net_spec import NetSpec, params, to_proto
 from caffepy.precision import set_precision
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.pycaffe import (
@@ -30,8 +33,11 @@ __version__ = "0.1.0"
 __all__ = [
     "TEST",
     "TRAIN",
+    "Classifier",
+    "Detector",
     "Layer",
     "Net",
+    "NetSpec",
     "NotComputedWarning",
     "Timer",
     "has_nccl",
@@ -40,6 +46,7 @@ __all__ = [
     "layer_type_list",
     "layers",
     "log",
+    "params",
     "proto",
     "register",
     "set_device",
@@ -52,6 +59,7 @@ __all__ = [
     "set_solver_rank",
     "solver_count",
     "solver_rank",
+    "to_proto",
 ]
 
 quiet_as_glog()

@@ -7,6 +7,11 @@ import sys
 import caffepy
 
 PUBLIC = [
+    "Classifier",
+    "Detector",
+    "NetSpec",
+    "params",
+    "to_proto",
     "TEST",
     "TRAIN",
     "Layer",

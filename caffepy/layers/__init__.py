@@ -1,7 +1,22 @@
-"""The layer types; importing this package registers them all."""
+"""The layer types; importing this package registers them all.
+
+As pycaffe's `caffe.layers` it has for every type a function that describes such a layer: `L.Convolution(...)`.
+"""
 
 import importlib
 import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from caffepy import net_spec
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    return net_spec.layers.__getattr__(name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *dir(net_spec.layers)})
