@@ -33,17 +33,20 @@ class Preprocessing:
 
     def apply(self, image: Floats) -> Floats:
         """An image (height, width, 1 or 3) as load_image gives it -> (1, channels, height, width)."""
-        colour = self.shape[0] == 3
         if image.shape[2] != self.shape[0]:
-            image = np.repeat(image, 3, axis=2) if colour else io.luminance(image)
+            image = np.repeat(image, 3, axis=2) if self.shape[0] == 3 else io.luminance(image)
         transformer = io.Transformer({"data": (1, *self.shape)})
-        transformer.set_transpose("data", (2, 0, 1))
-        if colour:
-            transformer.set_channel_swap("data", (2, 1, 0))
-        transformer.set_raw_scale("data", self.scale)
-        if self.mean is not None:
-            transformer.set_mean("data", self.mean)
+        self.configure(transformer, "data")
         return np.asarray(transformer.preprocess("data", image), np.float32)[np.newaxis]
+
+    def configure(self, transformer: io.Transformer, in_: str) -> None:
+        """Let a Transformer do it to pictures of as many channels."""
+        transformer.set_transpose(in_, (2, 0, 1))
+        if self.shape[0] == 3:
+            transformer.set_channel_swap(in_, (2, 1, 0))
+        transformer.set_raw_scale(in_, self.scale)
+        if self.mean is not None:
+            transformer.set_mean(in_, self.mean)
 
     def describe(self) -> str:
         """In words, for the user to check."""
@@ -55,6 +58,17 @@ class Preprocessing:
         else:
             mean = f"mean image {'x'.join(map(str, self.mean.shape))}"
         return f"{'x'.join(map(str, self.shape))}, {order}, scale {self.scale:g}, {mean}"
+
+
+def preprocessing_of(shape: Shape, mean: str | None, scale: float) -> Preprocessing:
+    """What --mean and --scale say for an input of `shape`, (N, channels, height, width).
+
+    Without --mean it is ImageNet's for three channels at scale 255, and else none.
+    """
+    item = shape[1:]
+    if mean is None:
+        mean = IMAGENET_MEAN if item[:1] == (3,) and scale == 255 else "none"
+    return Preprocessing(item, scale, None if mean == "none" else read_mean(mean, item))
 
 
 def read_mean(text: str, shape: Shape) -> Floats:

@@ -16,9 +16,9 @@ from tests.gpu_mode import running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
 MODULE = """
-Classifier Detector Layer Net NetSpec TEST TRAIN Timer __version__ classifier coord_map detector draw has_nccl init_log
-io layer_type_list layers log net_spec params proto set_device set_mode_cpu set_mode_gpu set_multiprocess set_random_seed
-set_solver_count set_solver_rank solver_count solver_rank to_proto
+Classifier Detector Layer Net NetSpec TEST TRAIN Timer __version__ classifier coord_map detector draw has_nccl
+init_log io layer_type_list layers log net_spec params proto set_device set_mode_cpu set_mode_gpu set_multiprocess
+set_random_seed set_solver_count set_solver_rank solver_count solver_rank to_proto
 """
 NET = """
 _backward _batch _blob_loss_weights _blob_names _blobs _bottom_ids _forward _inputs _layer_names _outputs
