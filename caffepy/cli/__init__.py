@@ -3,17 +3,52 @@
 import click
 
 from caffepy import __version__
+from caffepy.cli.classify import classify
 from caffepy.cli.demo import demo
+from caffepy.cli.detect import detect
+from caffepy.cli.device_query import device_query
+from caffepy.cli.draw import draw
+from caffepy.cli.extract_features import extract_features
+from caffepy.cli.info import info
+from caffepy.cli.run import run
 from caffepy.cli.saliency import saliency
+from caffepy.cli.test import test
+from caffepy.cli.time import time
+from caffepy.cli.upgrade_net import upgrade_net
+from caffepy.cli.upgrade_solver import upgrade_solver
 from caffepy.cli.warm_up import warm_up
 
+_COMMANDS = (
+    classify,
+    demo,
+    detect,
+    device_query,
+    draw,
+    extract_features,
+    info,
+    run,
+    saliency,
+    test,
+    time,
+    upgrade_net,
+    upgrade_solver,
+    warm_up,
+)
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Group(click.Group):
+    """Commands answer to underscores for their hyphens too: `device_query`."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        return super().get_command(ctx, cmd_name.replace("_", "-"))
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="caffepy")
 def main() -> None:
     """Caffe models on today's Python."""
 
 
-main.add_command(saliency)
-main.add_command(demo)
-main.add_command(warm_up)
+for _command in _COMMANDS:
+    main.add_command(_command)

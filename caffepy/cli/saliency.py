@@ -12,7 +12,7 @@ from caffepy.blob import Floats
 from caffepy.cli.classes import Classes, find_target, read_labels
 from caffepy.cli.command import Subcommand, Timed, timed
 from caffepy.cli.model import load_net
-from caffepy.cli.preprocess import IMAGENET_MEAN, Preprocessing, read_mean
+from caffepy.cli.preprocess import IMAGENET_MEAN, Preprocessing, preprocessing_of
 from caffepy.saliency import channel_maximum, class_score, class_values, pictures, score_gradient
 
 _TOP = 5
@@ -57,7 +57,7 @@ def saliency(
     image = io.load_image(image_path)
     net = load_net(model, weights, random_weights=random_weights)
     with net:
-        preprocessing = _preprocessing(net, mean, scale)
+        preprocessing = preprocessing_of(net.blob(net.inputs[0]).shape, mean, scale)
         result = _explain(net, preprocessing.apply(image), target, labels, output)
     destination = out or f"{Path(image_path).stem}-saliency.png"
     captions = (Path(image_path).name, f"saliency: {result.classes.name(result.target)}", "overlay, smoothed")
@@ -102,14 +102,6 @@ def _weights_and_image(model: str, files: tuple[str, ...], random_weights: bool)
             "--random-weights to run without one."
         )
     return (files[0] if len(files) == 2 else None), files[-1]
-
-
-def _preprocessing(net: Net, mean: str | None, scale: float) -> Preprocessing:
-    channels, height, width = net.blob(net.inputs[0]).shape[1:]
-    shape = channels, height, width
-    if mean is None:
-        mean = IMAGENET_MEAN if channels == 3 and scale == 255 else "none"
-    return Preprocessing(shape, scale, None if mean == "none" else read_mean(mean, shape))
 
 
 def _report(result: _Result, preprocessing: Preprocessing, destination: str) -> dict[str, object]:

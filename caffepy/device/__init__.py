@@ -1,5 +1,8 @@
 """Where arrays live and operations run: one device at a time for the whole process, read at each pass."""
 
+import functools
+import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,10 +52,20 @@ def set_mode_cpu() -> None:
 def set_mode_gpu() -> None:
     """Run every following pass on the GPU that `set_device` chose, GPU 0 at first.
 
-    Raises DeviceError, with the reason, where it cannot be used; GPU mode never falls back to the CPU.
+    Raises DeviceError, with the reason, where it cannot be used; GPU mode never falls back to the CPU. It means the
+    CPU, and says so once on stderr, where the environment has CAFFEPY_MODE=cpu.
     """
     global _running
-    _running = gpu(_index)
+    if os.environ.get("CAFFEPY_MODE", "").lower() == "cpu":
+        _say_once("CAFFEPY_MODE=cpu: set_mode_gpu() means the CPU here")
+        set_mode_cpu()
+    else:
+        _running = gpu(_index)
+
+
+@functools.cache
+def _say_once(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def set_device(index: int) -> None:

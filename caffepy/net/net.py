@@ -11,6 +11,7 @@ from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, current, named
 from caffepy.errors import GraphError, StateError, UnknownBlobError, UnknownLayerError
 from caffepy.layer import TYPES, Layer
+from caffepy.net import table
 from caffepy.net import weights as files
 from caffepy.net.execution import Callbacks, Execution
 from caffepy.net.gradient import GradientPass, VersionName
@@ -199,6 +200,15 @@ class Net:
         """Write layers and weights; HDF5 (weights only) where the name ends in .h5."""
         with self._lock:
             files.save(self, path, diffs)
+
+    # ---- what it looks like
+
+    def __repr__(self) -> str:
+        return table.text(self)
+
+    def _repr_html_(self) -> str:
+        """For notebooks."""
+        return table.html(self)
 
     # ---- life
 

@@ -1,0 +1,183 @@
+"""The layer table: what a net is made of, as rows, as text and as HTML."""
+
+import html as markup
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from caffepy.blob import Shape, SyncedArray
+from caffepy.layer import Layer
+from caffepy.layers.convolution import Convolution
+from caffepy.layers.deconvolution import Deconvolution
+from caffepy.layers.inner_product import InnerProduct
+from caffepy.layers.recurrent import Recurrent
+from caffepy.net.receptive_field import ReceptiveField, receptive_fields
+
+if TYPE_CHECKING:
+    from caffepy.net.net import Net
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer, at the shapes that the net has now."""
+
+    name: str
+    type: str
+    bottoms: list[str]
+    tops: dict[str, Shape]
+    parameters: int
+    """Its own: what it shares with an earlier layer counts there."""
+    macs: int
+    """Multiplications with an addition each: of convolutions, inner products and recurrent layers, forward."""
+    bytes: int
+    """Of the tops' data in float32; 0 where they are another blob's, as in place. Diffs need as much again."""
+    field: ReceptiveField | None
+    """Of one element of the first top."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A net's layers in their order, but the splits that were put between them."""
+
+    name: str
+    phase: str
+    inputs: list[str]
+    outputs: list[str]
+    rows: list[Row]
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """parameters, macs and bytes of all layers, and parameter_bytes."""
+        sums = {what: sum(getattr(row, what) for row in self.rows) for what in ("parameters", "macs", "bytes")}
+        return {**sums, "parameter_bytes": 4 * sums["parameters"]}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        layers = [asdict(row) for row in self.rows]
+        return {**asdict(self), "rows": layers, "totals": self.totals}
+
+
+def table(net: "Net") -> Table:
+    """See Table. Nothing is computed and no memory taken."""
+    seen: set[SyncedArray] = set()
+    rows = []
+    split_of: dict[str, str] = {}
+    fields = receptive_fields(net)
+    for i, layer in enumerate(net.layers):
+        tops = [net.execution.blobs[top] for top in net.wiring.tops[i]]
+        new = {top.data_storage: top.count for top in tops if top.data_storage not in seen}
+        seen.update(new)
+        bottoms = [net.wiring.blobs[blob] for blob in net.wiring.bottoms[i]]
+        if layer.type == "Split" and all(top.startswith(f"{layer.name}_") for top in layer.param.top):
+            split_of |= dict.fromkeys(layer.param.top, bottoms[0])
+            continue
+        own = sum(blob.count for j, blob in enumerate(layer.blobs) if (i, j) not in net.param_owners)
+        shapes = {name: blob.shape for name, blob in zip(layer.param.top, tops, strict=True)}
+        macs = _macs(layer, [net.blob(name).shape for name in bottoms])
+        size = 4 * sum(new.values())
+        read = [split_of.get(name, name) for name in bottoms]
+        rows.append(Row(layer.name, layer.type, read, shapes, own, macs, size, fields[i]))
+    phase = "TEST" if net.phase else "TRAIN"
+    return Table(net.param.name, phase, net.inputs, net.outputs, rows)
+
+
+def text(net: "Net") -> str:
+    """The table for a terminal, with a head that names units and a line of totals; of a closed net its name."""
+    if not net.layers:
+        return _without_layers(net)
+    found = table(net)
+    lines = [_title(found), *_aligned([_HEAD, *map(_cells, found.rows), _total_cells(found)])]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def html(net: "Net") -> str:
+    """The table for a notebook."""
+    if not net.layers:
+        return f"<div>{markup.escape(_without_layers(net))}</div>"
+    found = table(net)
+    rows = [_cells(row) for row in found.rows]
+    return (
+        f"<div><b>{markup.escape(_title(found))}</b><table><thead>{_html_row(_HEAD, 'th')}</thead><tbody>"
+        f"{''.join(map(_html_row, rows))}</tbody><tfoot>{_html_row(_total_cells(found), 'th')}</tfoot></table></div>"
+    )
+
+
+def _without_layers(net: "Net") -> str:
+    return f"net {net.param.name!r}: " + ("closed" if net.param.layer else "no layers")
+
+
+def shape_text(shape: Shape) -> str:
+    """`1x3x227x227`; `scalar` for a blob without axes."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
+_HEAD = ("layer", "type", "top", "parameters", "MACs (10^6)", "memory (MB)", "field (px)", "stride (px)")
+_LEFT = 3  # columns of words
+
+
+def _title(found: Table) -> str:
+    sides = ", ".join(found.inputs) or "none", ", ".join(found.outputs) or "none"
+    return f"net {found.name!r}, {found.phase}: {len(found.rows)} layers; inputs {sides[0]}; outputs {sides[1]}"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    tops = list(row.tops.items())
+    one = len(tops) == 1 and tops[0][0] == row.name
+    shapes = ", ".join(shape_text(shape) if one else f"{name} {shape_text(shape)}" for name, shape in tops)
+    return (row.name, row.type, shapes, *_numbers(row.parameters, row.macs, row.bytes), *_field_cells(row.field))
+
+
+def _total_cells(found: Table) -> tuple[str, ...]:
+    totals = found.totals
+    weights = f"parameters {totals['parameter_bytes'] / 1e6:,.2f} MB"
+    return ("total", "", weights, *_numbers(totals["parameters"], totals["macs"], totals["bytes"]), "", "")
+
+
+def _numbers(parameters: int, macs: int, size: int) -> tuple[str, str, str]:
+    return (
+        f"{parameters:,}" if parameters else "",
+        f"{macs / 1e6:,.3f}" if macs else "",
+        f"{size / 1e6:,.3f}" if size else "",
+    )
+
+
+def _field_cells(field: ReceptiveField | None) -> tuple[str, str]:
+    if field is None:
+        return "", ""
+    if not any(f.stride for f in field):
+        return "all", ""
+    sizes, strides = (
+        [f"{value:g}" for value in values] for values in zip(*((f.size, f.stride) for f in field), strict=True)
+    )
+    return tuple(values[0] if len(set(values)) == 1 else "x".join(values) for values in (sizes, strides))  # type: ignore[return-value]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{'<' if j < _LEFT else '>'}{widths[j]}}" for j, cell in enumerate(row)) for row in rows]
+
+
+def _html_row(cells: Sequence[str], tag: str = "td") -> str:
+    def cell(j: int, content: str) -> str:
+        return f'<{tag} style="text-align: {"left" if j < _LEFT else "right"}">{markup.escape(content)}</{tag}>'
+
+    return f"<tr>{''.join(cell(j, content) for j, content in enumerate(cells))}</tr>"
+
+
+def _macs(layer: Layer, bottoms: Sequence[Shape]) -> int:
+    """Elements of the weights times how often each is used."""
+    if isinstance(layer, Convolution | Deconvolution):
+        axes = len(layer.window.kernel)
+        images = math.prod(bottoms[0][: layer.axis]) * len(bottoms)
+        extent = bottoms[0][len(bottoms[0]) - axes :]
+        positions = extent if isinstance(layer, Deconvolution) else layer.window.positions(extent)
+        return layer.blobs[0].count * images * math.prod(positions)
+    if isinstance(layer, InnerProduct):
+        return layer.blobs[0].count * math.prod(bottoms[0][: layer.axis])
+    if isinstance(layer, Recurrent):
+        steps, sequences = bottoms[0][:2]
+        weights = [(j, blob.count) for j, blob in enumerate(layer.blobs) if len(blob.shape) == 2]
+        once = 2 if layer.has_static else None
+        return sum(count * sequences * (1 if j == once else steps) for j, count in weights)
+    return 0
