@@ -1,11 +1,13 @@
 // PReLU.     NumPy: caffepy/layers/prelu.py
 //
 // Layout     (num, channels, inner); slope (channels).
-// Launch     prelu_backward_weights: a block of whole warps per channel, `count` channels; the others: 1-D over `count`
-//            elements, any grid (grid-stride), four at a time where `inner` and the arrays allow it. Deterministic.
+// Launch     prelu_parts: a block of whole warps per share of a channel, `count` shares; prelu_backward_weights: one per
+//            channel; the others: 1-D over `count` elements, any grid (grid-stride), four at a time where `inner` and the
+//            arrays allow it. Deterministic.
 // Source     He et al. 2015; BVLC Caffe, prelu_layer.cpp. A NaN stays one.
 #include "channels.cuh"
 #include "fours.cuh"
+#include "parts.cuh"
 
 __device__ __forceinline__ float sloped(float x, float slope) { return x < 0 ? slope * x : x; }
 __device__ __forceinline__ float4 sloped(float4 x, float slope) {
@@ -57,12 +59,22 @@ extern "C" __global__ void prelu_backward(
   }
 }
 
-// slope_diff[c] += sum over n, i of top_diff[n, c, i] * min(bottom[n, c, i], 0)
-extern "C" __global__ void prelu_backward_weights(
-    int count, const float* bottom_data, const float* top_diff, int num, int channels, int inner, float* slope_diff) {
-  const float sum = channel_sum(blockIdx.x, num, channels, inner, [=](int at) {
+// workspace[c, s] = sum over the s-th of `shares` shares of the n, i of top_diff[n, c, i] * min(bottom[n, c, i], 0)
+extern "C" __global__ void prelu_parts(
+    int count, const float* bottom_data, const float* top_diff, int num, int channels, int inner, float* workspace,
+    int shares) {
+  const int channel = blockIdx.x / shares;
+  const float sum = share_sum(blockIdx.x % shares, shares, num * inner, [=](int k) {
+    const int n = unsigned(k) / unsigned(inner), at = k + (n * (channels - 1) + channel) * inner;
     const float x = bottom_data[at];
     return x > 0 ? 0 : x * top_diff[at];
   });
+  if (threadIdx.x == 0) workspace[blockIdx.x] = sum;
+}
+
+// slope_diff[c] += sum over s of workspace[c, s]
+extern "C" __global__ void prelu_backward_weights(
+    int count, const float* workspace, float* slope_diff, int shares) {
+  const float sum = parts_sum(workspace, blockIdx.x, shares);
   if (threadIdx.x == 0) slope_diff[blockIdx.x] += sum;
 }

@@ -1,26 +1,39 @@
 // Reduction.     NumPy: caffepy/layers/reduction.py
 //
 // Layout     bottom (rows, length), top (rows).
-// Launch     forward: a block of whole warps per row, `count` rows; backward: 1-D over `count` elements of the bottom, any
-//            grid (grid-stride). Deterministic: a sum in an order that the launch decides.
+// Launch     forward, finish: a block of whole warps per row, `count` rows; parts: one per share of a row, `count` shares;
+//            backward: 1-D over `count` elements of the bottom, any grid (grid-stride). Deterministic: a sum in an order
+//            that the launch decides.
 // Constants  kind
 // Source     BVLC Caffe, reduction_layer.cpp.
 #include "common.cuh"
-#include "reduce.cuh"
+#include "parts.cuh"
 
 // The values of ReductionParameter.ReductionOp.
 enum { SUM = 1, ASUM = 2, SUMSQ = 3, MEAN = 4 };
+
+__device__ __forceinline__ float term(float x) { return kind == ASUM ? fabsf(x) : kind == SUMSQ ? x * x : x; }
 
 // top[r] = coeff * sum over i of bottom[r, i]; ASUM: of |bottom|; SUMSQ: of bottom^2
 extern "C" __global__ void reduction_forward(
     int count, const float* bottom_data, int length, float coeff, float* top_data) {
   const float* const row = bottom_data + blockIdx.x * length;
-  float sum = 0;
-  for (int i = threadIdx.x; i < length; i += blockDim.x) {
-    const float x = row[i];
-    sum += kind == ASUM ? fabsf(x) : kind == SUMSQ ? x * x : x;
-  }
-  sum = block_sum(sum);
+  const float sum = share_sum(0, 1, length, [=](int i) { return term(row[i]); });
+  if (threadIdx.x == 0) top_data[blockIdx.x] = coeff * sum;
+}
+
+// workspace[r, s] = the same sum, without coeff, over the s-th of `shares` shares of row r
+extern "C" __global__ void reduction_parts(
+    int count, const float* bottom_data, int length, float* workspace, int shares) {
+  const float* const row = bottom_data + blockIdx.x / shares * length;
+  const float sum = share_sum(blockIdx.x % shares, shares, length, [=](int i) { return term(row[i]); });
+  if (threadIdx.x == 0) workspace[blockIdx.x] = sum;
+}
+
+// top[r] = coeff * sum over s of workspace[r, s]
+extern "C" __global__ void reduction_finish(
+    int count, const float* workspace, float coeff, float* top_data, int shares) {
+  const float sum = parts_sum(workspace, blockIdx.x, shares);
   if (threadIdx.x == 0) top_data[blockIdx.x] = coeff * sum;
 }
 

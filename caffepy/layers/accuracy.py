@@ -10,7 +10,7 @@ from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import Launch, kernel
 from caffepy.layer import State, register
 from caffepy.layers.loss import LabelChecks, LabelRule, counted_labels
-from caffepy.layers.row_plan import block_per_row
+from caffepy.layers.row_plan import block_per_row, block_per_share, shares_of
 from caffepy.proto.caffe_pb2 import LossParameter
 
 
@@ -45,13 +45,14 @@ class Accuracy(LabelChecks):
         self.extent = outer, scores[axis], inner
         self.settle_check()
         self.hits: State = self.state("hits", (outer * inner,), np.int32)
+        self.reserve_workspace(2 * shares_of(1, outer * inner))
         return [(), (scores[axis],)][: len(self.param.top)]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         scores, label, hits = bottom[0].data, bottom[1].data, self.hits.array
         self.check_labels(bottom[1], self.extent[1], self.rule)
         accuracy_hits(scores, label, *self.extent, self.param.accuracy_param.top_k, hits, rule=self.rule)
-        accuracy_forward(hits, hits.size, top[0].data)
+        accuracy_forward(hits, hits.size, self.workspace, top[0].data)
         for per_class in top[1:]:
             accuracy_per_class(hits, label, hits.size, per_class.data)
 
@@ -89,8 +90,16 @@ def accuracy_hits(
     hits.reshape(outer, inner)[...] = np.where(counted, np.count_nonzero(better, axis=1) <= top_k, -1)
 
 
-@kernel("accuracy_shares.cu", rows="top_data")
-def accuracy_forward(hits: Ints, labels: int, top_data: Floats) -> None:
+def _forward_plan(hits: Any, labels: int, workspace: Any, top_data: Any) -> list[Launch]:
+    shares = shares_of(1, labels)
+    return [
+        *block_per_share("accuracy_parts", ("hits", "labels", "workspace"), 1, shares),
+        *block_per_row("accuracy_forward", ("workspace", "top_data", shares), 1, shares),
+    ]
+
+
+@kernel("accuracy_shares.cu", plan=_forward_plan)
+def accuracy_forward(hits: Ints, labels: int, workspace: Floats, top_data: Floats) -> None:
     """top = hits that are 1 / hits that are not -1; 0 where there are none"""
     top_data[...] = np.sum(hits == 1) / np.sum(hits >= 0).clip(1)
 

@@ -9,29 +9,31 @@ from numpy.typing import NDArray
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import State, register
-from caffepy.layers.loss import Loss, add_up
+from caffepy.layers.loss import Bools, Loss, add_up
 from caffepy.proto.caffe_pb2 import ContrastiveLossParameter
 
 EPS = np.float32(1e-4)
 """What Caffe adds to a distance that it divides by."""
 
 
-@register("ContrastiveLoss", bottoms=3, tops=1)
+@register("ContrastiveLoss", bottoms=(3, 4), tops=1)
 class ContrastiveLoss(Loss):
     """first, second (n, ...), labels (n of them; 0: dissimilar, else similar) -> loss ().
 
-    loss = sum over n of l[n] / (2 n), where d is the distance of first[n] and second[n], and l is d^2 for similar
-    pairs, else max(0, margin - d)^2, or with legacy_version max(0, margin - d^2) (Hadsell, Chopra & LeCun 2006;
-    Caffe: contrastive_loss_layer.cpp).
+    With a fourth bottom the labels are those of the first and of the second: a pair is similar if they are equal
+    (caffe-windows). loss = sum over n of l[n] / (2 n), where d is the distance of first[n] and second[n], and l is d^2
+    for similar pairs, else max(0, margin - d)^2, or with legacy_version max(0, margin - d^2) (Hadsell, Chopra & LeCun
+    2006; Caffe: contrastive_loss_layer.cpp).
     """
 
     reads = ("bottom",)
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
-        first, second, labels = bottom_shapes
+        first, second, *labels = bottom_shapes
         if first[:1] != second[:1] or math.prod(first) != math.prod(second):
             raise self.error(f"bottoms 0 and 1 must have as many rows and values, got shapes {first} and {second}")
-        self.num, self.channels = self.rows_of(first, labels, 2)
+        for index, shape in enumerate(labels, start=2):
+            self.num, self.channels = self.rows_of(first, shape, index)
         p: ContrastiveLossParameter = self.param.contrastive_loss_param
         self.margin, self.legacy_version = p.margin, p.legacy_version
         self.squared: State = self.state("squared", (self.num,))
@@ -46,7 +48,7 @@ class ContrastiveLoss(Loss):
         contrastive_distances(bottom[0].data, bottom[1].data, self.channels, squared)
         contrastive_loss_forward(
             squared,
-            bottom[2].data,
+            *_labels(bottom),
             self.num,
             self.parts,
             margin=self.margin,
@@ -60,7 +62,7 @@ class ContrastiveLoss(Loss):
                 contrastive_loss_backward(
                     bottom[this].data,
                     bottom[other].data,
-                    bottom[2].data,
+                    *_labels(bottom),
                     self.squared.array,
                     self.num,
                     self.channels,
@@ -69,6 +71,10 @@ class ContrastiveLoss(Loss):
                     margin=self.margin,
                     legacy_version=self.legacy_version,
                 )
+
+
+def _labels(bottom: Sequence[Arrays]) -> tuple[Floats, Floats | None]:
+    return bottom[2].data, bottom[3].data if len(bottom) > 3 else None
 
 
 @kernel("contrastive_distances.cu", rows="squared")
@@ -80,12 +86,19 @@ def contrastive_distances(first_data: Floats, second_data: Floats, channels: int
 
 @kernel("contrastive_loss.cu", rows="parts", threads=512)
 def contrastive_loss_forward(
-    squared: Floats, label_data: Floats, num: int, parts: Floats, *, margin: float, legacy_version: bool
+    squared: Floats,
+    label_data: Floats,
+    other_label_data: Floats | None,
+    num: int,
+    parts: Floats,
+    *,
+    margin: float,
+    legacy_version: bool,
 ) -> None:
-    """parts = partial sums over n of squared[n] if label[n] else max(0, margin - sqrt(squared[n]))^2, or with
-    legacy_version max(0, margin - squared[n])"""
+    """parts = partial sums over n of squared[n] if similar, else max(0, margin - sqrt(squared[n]))^2, or with
+    legacy_version max(0, margin - squared[n]); similar: label[n] is not 0, or is other_label[n] if there are those"""
     apart = np.maximum(np.float32(margin) - (squared if legacy_version else np.sqrt(squared)), 0)
-    similar = np.trunc(label_data.reshape(-1)) != 0
+    similar = _similar(label_data, other_label_data)
     add_up(np.where(similar, squared, apart if legacy_version else apart * apart), parts)
 
 
@@ -94,6 +107,7 @@ def contrastive_loss_backward(
     bottom_data: Floats,
     other_data: Floats,
     label_data: Floats,
+    other_label_data: Floats | None,
     squared: Floats,
     num: int,
     channels: int,
@@ -103,7 +117,7 @@ def contrastive_loss_backward(
     margin: float,
     legacy_version: bool,
 ) -> None:
-    """bottom_diff[n, c] = s * (bottom[n, c] - other[n, c]) * top_diff / num; s = 1 if label[n], else
+    """bottom_diff[n, c] = s * (bottom[n, c] - other[n, c]) * top_diff / num; s = 1 if similar, else
     -max(0, margin - d) / (d + 1e-4), d = sqrt(squared[n]), or with legacy_version -(margin > squared[n])"""
     apart: NDArray[np.floating]
     if legacy_version:
@@ -111,7 +125,13 @@ def contrastive_loss_backward(
     else:
         distance = np.sqrt(squared)
         apart = np.minimum(distance - np.float32(margin), 0) / (distance + EPS)
-    slope = np.where(np.trunc(label_data.reshape(-1)) != 0, np.float32(1), apart)
+    slope = np.where(_similar(label_data, other_label_data), np.float32(1), apart)
     slope *= top_diff.reshape(1) / np.float32(num)
     difference = bottom_data.reshape(num, channels) - other_data.reshape(num, channels)
     np.multiply(difference, slope[:, None], out=bottom_diff.reshape(num, channels))
+
+
+def _similar(label_data: Floats, other_label_data: Floats | None) -> Bools:
+    label = np.trunc(label_data.reshape(-1))
+    similar: Bools = label != 0 if other_label_data is None else label == np.trunc(other_label_data.reshape(-1))
+    return similar

@@ -13,6 +13,7 @@ from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers.arranged import Shifts, cut
+from caffepy.layers.elementwise import BLOCK
 from caffepy.layers.window import Window
 
 COLUMNS = 1 << 21
@@ -200,7 +201,7 @@ class Im2col(Layer):
 def im2col_forward(bottom_data: Floats, pixels: Ints, taps: int, positions: int, extent: int, top_data: Floats) -> None:
     """top[plane, t, p] = bottom[plane, pixels[t, p]], 0 where that is -1; for planes of `extent` pixels"""
     top = top_data.reshape(-1, taps, positions)
-    np.take(bottom_data.reshape(-1, extent), pixels.clip(0), axis=1, out=top)
+    np.take(bottom_data.reshape(-1, extent), pixels, axis=1, out=top, mode="clip")
     top[:, pixels < 0] = 0
 
 
@@ -210,7 +211,14 @@ def im2col_backward(
 ) -> None:
     """bottom_diff[plane, i] = the sum over t of top_diff[plane, t, places[t, i]], of those that are not -1"""
     diff, top = bottom_diff.reshape(-1, extent), top_diff.reshape(-1, taps, positions)
+    planes = max(1, BLOCK // max(1, extent))
+    seen = np.empty((min(planes, len(diff)), extent), np.float32)
+    unseen = places < 0
     diff[...] = 0
-    for tap in range(taps):
-        there = np.flatnonzero(places[tap] >= 0)
-        diff[:, there] += top[:, tap, places[tap, there]]
+    for first in range(0, len(diff), planes):
+        total = diff[first : first + planes]
+        part = seen[: len(total)]
+        for tap in range(taps):
+            np.take(top[first : first + planes, tap], places[tap], axis=1, out=part, mode="clip")
+            part[:, unseen[tap]] = 0
+            total += part

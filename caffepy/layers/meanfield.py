@@ -1,8 +1,7 @@
-"""MultiStageMeanfield: a dense conditional random field, its mean-field iterations unrolled (CRF as RNN)."""
+"""MultiStageMeanfield: a dense conditional random field, by iterations of its mean field."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,128 +11,147 @@ from caffepy.layers.permutohedral import Lattice
 from caffepy.proto.caffe_pb2 import FillerParameter, MultiStageMeanfieldParameter
 
 
-@dataclass(frozen=True)
-class _Filter:
-    """A Gaussian filter whose weights add up to 1 at each point."""
+class Filter(NamedTuple):
+    """A Gaussian filter of (channels, pixels), and what makes a filtered constant the same constant."""
 
     lattice: Lattice
-    scale: Floats
+    normalizer: Floats
 
-    @staticmethod
-    def of(features: Floats) -> "_Filter":
+    @classmethod
+    def of(cls, features: Floats) -> "Filter":
+        """The filter over these features (pixels, dimensions)."""
         lattice = Lattice(features)
-        sums = lattice.filter(np.ones((1, len(features)), np.float32))
-        return _Filter(lattice, np.reciprocal(sums + np.float32(1e-20)))
+        ones = np.ones((1, len(features)), np.float32)
+        return cls(lattice, 1 / (lattice.filter(ones)[0] + np.float32(1e-20)))
 
-    def __call__(self, values: Floats) -> Floats:
-        return self.lattice.filter(values) * self.scale
+    def apply(self, values: Floats) -> Floats:
+        """Weighted means over all pixels."""
+        return self.lattice.filter(values) * self.normalizer
 
-    def derivative(self, diff: Floats) -> Floats:
-        return self.lattice.filter(diff * self.scale, transposed=True)
+    def transposed(self, diffs: Floats) -> Floats:
+        """The diffs of the values, from those of the means."""
+        return self.lattice.filter(diffs * self.normalizer, reverse=True)
 
 
-@dataclass(frozen=True)
-class _Step:
-    """What backward needs of an iteration: shares of the labels, both filters' results, the message."""
+class Messages(NamedTuple):
+    """What an iteration makes of its scores, (channels, pixels) each."""
 
-    shares: Floats
-    near: Floats
-    alike: Floats
-    message: Floats
+    prob: Floats
+    spatial: Floats
+    bilateral: Floats
+    passed: Floats
 
 
 @register("MultiStageMeanfield", bottoms=3, tops=1)
 class MultiStageMeanfield(Layer):
-    """unary (n, c, h, w), what to begin with (n, c, h, w), image (n, 3, h, w) -> (n, c, h, w).
+    """unaries (n, c, h, w), the same for a start, images (n, 3, h, w) -> scores (n, c, h, w), not normalized.
 
-    num_iterations times x = unary - C (S near(q) + B alike(q)) with q = softmax(x): near is a Gaussian filter of
-    positions by theta_gamma, alike one of positions by theta_alpha and colours by theta_beta, each normalized. Weights:
-    S, B and C, (1, 1, c, c); at first diagonal: spatial_filter_weight, bilateral_filter_weight and -1 (POTTS)
-    (Zheng et al. 2015, CRF as RNN; Krahenbuhl & Koltun 2011). The filters run on a permutohedral lattice.
+    num_iterations times: scores = unaries - C (S spatial(p) + B bilateral(p)), p the softmax of the scores before,
+    first those of bottom 1. `spatial` is the mean weighted by exp(-|places' distance / theta_gamma|^2 / 2), `bilateral`
+    by exp(-|places' distance / theta_alpha|^2 / 2 - |colours' distance / theta_beta|^2 / 2), both on the permutohedral
+    lattice. Weights, each (1, 1, c, c): S and B, spatial_filter_weight and bilateral_filter_weight along the diagonal,
+    and C, -1 along it. Images have no derivative; `threshold` changes nothing, there as here (Zheng et al. 2015: CRF as
+    RNN).
     """
 
     host = True
-    reads = ()
+    reads = ("bottom",)
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
-        self.p = self.param.multi_stage_meanfield_param
-        if self.p.num_iterations < 1:
-            raise self.error(f"num_iterations: {self.p.num_iterations}; give at least 1")
-        for name in ("theta_alpha", "theta_beta", "theta_gamma"):
-            if getattr(self.p, name) <= 0:
-                raise self.error(f"{name}: {getattr(self.p, name):g}; give a number above 0")
-        if self.p.compatibility_mode != MultiStageMeanfieldParameter.POTTS:
-            raise self.error("compatibility_mode: only POTTS is there; the matrix can be loaded as a weight")
+        p = self.param.multi_stage_meanfield_param
+        if p.num_iterations < 1:
+            raise self.error(f"num_iterations: {p.num_iterations} must be 1 at least")
+        if min(p.theta_alpha, p.theta_beta, p.theta_gamma) <= 0:
+            raise self.error(
+                f"theta_alpha: {p.theta_alpha:g}, theta_beta: {p.theta_beta:g} and theta_gamma: {p.theta_gamma:g} must "
+                "be above 0"
+            )
+        if p.compatibility_mode != MultiStageMeanfieldParameter.POTTS:
+            mode = MultiStageMeanfieldParameter.Mode.Name(p.compatibility_mode)
+            raise self.error(f"compatibility_mode: {mode} is not there; give POTTS, trained weights replace it anyway")
         channels = self.expect_axes(bottom_shapes, 0, 4)[1]
-        for _ in range(3):
+        self.diagonals = p.spatial_filter_weight, p.bilateral_filter_weight, -1.0
+        for _ in self.diagonals:
             self.add_weights((1, 1, channels, channels), FillerParameter())
 
     def fill(self, index: int) -> None:
-        """The diagonal matrices to begin with."""
-        value = (self.p.spatial_filter_weight, self.p.bilateral_filter_weight, -1)[index]
-        np.fill_diagonal(self.blobs[index].data[0, 0], value)
+        """A diagonal matrix."""
+        blob = self.blobs[index]
+        blob.data[...] = self.diagonals[index] * np.eye(blob.shape[2])
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
-        unary, begin, image = (self.expect_axes(bottom_shapes, i, 4) for i in range(3))
-        channels = self.blobs[0].shape[3]
-        if begin != unary or unary[1] != channels or image != (unary[0], 3, *unary[2:]):
+        n, c, h, w = unary = self.expect_axes(bottom_shapes, 0, 4)
+        for i, wanted in enumerate(((n, self.blobs[0].shape[2], h, w), unary, (n, 3, h, w))):
+            if bottom_shapes[i] != wanted:
+                raise self.error(
+                    f"bottom {self.param.bottom[i]!r} has shape {bottom_shapes[i]}; with unaries of {unary} it must be "
+                    f"{wanted}"
+                )
+        rows, columns = np.divmod(np.arange(h * w), w)
+        self.places: Floats = np.stack([columns, rows], axis=1).astype(np.float32)
+        self.spatial = self._filter(self.places / self.param.multi_stage_meanfield_param.theta_gamma)
+        return [(n, c, h, w)]
+
+    def _filter(self, features: Floats) -> Filter:
+        try:
+            return Filter.of(features)
+        except OverflowError as error:
             raise self.error(
-                f"bottoms of shapes {unary}, {begin} and {image}; give two of (n, {channels}, h, w) and an image of "
-                "(n, 3, h, w)"
-            )
-        self.near = _Filter.of(self._positions(unary, self.p.theta_gamma))
-        return [unary]
-
-    @staticmethod
-    def _positions(shape: Shape, theta: float) -> Floats:
-        y, x = np.mgrid[: shape[2], : shape[3]].reshape(2, -1).astype(np.float32)
-        return np.stack([x, y], axis=1) / np.float32(theta)
-
-    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        near, alike, compatible = (weight.data[0, 0] for weight in self.params)
-        self.steps: list[list[_Step]] = []
-        self.alike: list[_Filter] = []
-        positions = self._positions(bottom[0].shape, self.p.theta_alpha)
-        for unary, x, image, out in zip(*(b.data for b in bottom), top[0].data, strict=True):
-            colours = image.reshape(3, -1).T / np.float32(self.p.theta_beta)
-            self.alike.append(_Filter.of(np.concatenate([positions, colours], axis=1)))
-            unary, x, steps = unary.reshape(len(unary), -1), x.reshape(len(x), -1), []
-            for _ in range(self.p.num_iterations):
-                q = _softmax(x)
-                s, b = self.near(q), self.alike[-1](q)
-                steps.append(_Step(q, s, b, near @ s + alike @ b))
-                x = unary - compatible @ steps[-1].message
-            self.steps.append(steps)
-            out[...] = x.reshape(out.shape)
-
-    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
-        weights = self.params
-        near, alike, compatible = (weight.data[0, 0] for weight in weights)
-        for n, steps in enumerate(self.steps):
-            dx = top[0].diff[n].reshape(len(near), -1)
-            d_unary = np.zeros_like(dx)
-            for step in reversed(steps):
-                d_unary += dx
-                d_message = -compatible.T @ dx
-                for wanted, weight, slope in zip(
-                    self.param_propagate_down,
-                    weights,
-                    ((d_message, step.near), (d_message, step.alike), (-dx, step.message)),
-                    strict=True,
-                ):
-                    if wanted:
-                        weight.diff[0, 0] += slope[0] @ slope[1].T
-                dq = self.near.derivative(near.T @ d_message) + self.alike[n].derivative(alike.T @ d_message)
-                dx = step.shares * (dq - (step.shares * dq).sum(axis=0))
-            for i, diff in enumerate((d_unary, dx)):
-                if propagate_down[i]:
-                    bottom[i].diff[n] = diff.reshape(bottom[i].shape[1:])
+                f"the image is too wide for its filter, {error}; raise theta_alpha, theta_beta or theta_gamma, or mend "
+                "the image's values"
+            ) from error
 
     def differentiable(self, bottom_index: int) -> bool:
         return bottom_index < 2
 
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        unary, start, image = (_pixels(each.data) for each in bottom)
+        result = _pixels(top[0].data)
+        self.bilateral = [self._bilateral(pixels) for pixels in image]
+        self.scores: list[list[Floats]] = []
+        for n, scores in enumerate(start):
+            self.scores.append([])
+            for _ in range(self.param.multi_stage_meanfield_param.num_iterations):
+                self.scores[-1].append(np.array(scores))
+                scores = unary[n] - self._weights()[2] @ self._pass(n, scores).passed
+            result[n] = scores
 
-def _softmax(x: Any) -> Floats:
-    shares: Floats = np.exp(x - x.max(axis=0))
-    shares /= shares.sum(axis=0)
-    return shares
+    def _bilateral(self, image: Floats) -> Filter:
+        p = self.param.multi_stage_meanfield_param
+        if not np.isfinite(image).all():
+            raise self.error(f"bottom {self.param.bottom[2]!r}, the image, has values that are infinite or NaN")
+        return self._filter(np.concatenate([self.places / p.theta_alpha, image.T / p.theta_beta], axis=1))
+
+    def _weights(self) -> list[Floats]:
+        return [blob.data[0, 0] for blob in self.params]
+
+    def _pass(self, n: int, scores: Floats) -> Messages:
+        of_spatial, of_bilateral, _ = self._weights()
+        prob = np.exp(scores - scores.max(axis=0))
+        prob /= prob.sum(axis=0)
+        spatial, bilateral = self.spatial.apply(prob), self.bilateral[n].apply(prob)
+        return Messages(prob, spatial, bilateral, of_spatial @ spatial + of_bilateral @ bilateral)
+
+    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        of_spatial, of_bilateral, compatibility = self._weights()
+        for n, diff in enumerate(_pixels(top[0].diff)):
+            of_unary = np.zeros_like(diff)
+            for scores in reversed(self.scores[n]):
+                made = self._pass(n, scores)
+                of_unary += diff
+                of_passed = -compatibility.T @ diff
+                pairs = (of_passed, made.spatial), (of_passed, made.bilateral), (-diff, made.passed)
+                for i, (left, right) in enumerate(pairs):
+                    if self.param_propagate_down[i]:
+                        self.params[i].diff[0, 0] += left @ right.T
+                of_prob = self.spatial.transposed(of_spatial.T @ of_passed)
+                of_prob += self.bilateral[n].transposed(of_bilateral.T @ of_passed)
+                diff = made.prob * (of_prob - (of_prob * made.prob).sum(axis=0))
+            for i, found in enumerate((of_unary, diff)):
+                if propagate_down[i]:
+                    _pixels(bottom[i].diff)[n] = found
+
+
+def _pixels(images: Floats) -> Floats:
+    """(n, channels, pixels)"""
+    return images.reshape(*images.shape[:2], -1)

@@ -1,107 +1,82 @@
-"""Gaussian filters of high dimension on the permutohedral lattice (Adams, Baek & Davis 2010, Eurographics)."""
+"""Gaussian filtering in many dimensions, on the permutohedral lattice (Adams, Baek, Davis 2010)."""
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 
 from caffepy.blob import Floats
 
-Doubles = NDArray[np.float64]
-Indices = NDArray[np.int64]
+Places = NDArray[np.int64]
 
 
 class Lattice:
-    """A filter out[i] = sum over j of about exp(-|f_i - f_j|^2 / 2) * values[j], up to a factor, in linear time.
+    """The lattice points around features (n, d), which are in units of the Gaussian's standard deviation.
 
-    Points spread their values over the corners of the simplex they lie in, those are blurred along each of the
-    lattice's directions, and points gather them again. features: (points, dimensions).
+    Every feature lies in a simplex of d + 1 lattice points. `filter` adds values to them, weighted by the feature's
+    barycentric coordinates, blurs along the d + 1 axes of the lattice, and reads the values there again. Raises
+    OverflowError where the lattice is too wide for its points to be numbered.
     """
 
     def __init__(self, features: Floats) -> None:
-        points, dimensions = features.shape
-        elevated = features.astype(np.float64) @ _elevation(dimensions).T
-        origin, rank = _simplex(elevated)
-        self._weights = _barycentric(elevated, origin, rank)
-        corners = np.arange(dimensions + 1)
-        # From the simplex's origin to its corner k: k, or k - dimensions - 1 where the rank is high.
-        steps = corners[:, None] - (dimensions + 1) * (corners[None, :] > dimensions - corners[:, None])
-        keys = origin[:, None, :dimensions] + steps.T[rank[:, :dimensions]].transpose(0, 2, 1)
-        code = _Code(keys, dimensions)
-        codes, corner = np.unique(code.of(keys).reshape(-1), return_inverse=True)
-        self._corner = corner.reshape(points, dimensions + 1)
-        self._count = len(codes)
-        self._neighbours = [code.neighbours(codes, axis) for axis in range(dimensions + 1)]
-        self._factor = 1 / (1 + 2.0**-dimensions)
+        d = features.shape[1]
+        nearest, rank, self._weights = _simplex(features)
+        steps = np.arange(d + 1)
+        corners = np.where(rank[:, None] <= d - steps[:, None], steps[:, None], steps[:, None] - (d + 1))
+        keys = (nearest[:, None] + corners)[..., :d]
+        low = keys.min(axis=(0, 1)) - d - 1
+        extents = [int(e) for e in keys.max(axis=(0, 1)) + d + 2 - low]
+        if math.prod(extents) >= 2**63:
+            raise OverflowError(f"a lattice of {' x '.join(map(str, extents))} points")
+        radix = np.array([math.prod(extents[i + 1 :]) for i in range(d)], np.int64)
+        points, inverse = np.unique((keys - low) @ radix, return_inverse=True)
+        self._points: Places = inverse.reshape(keys.shape[:2])
+        self._size = len(points)
+        self._neighbours = [
+            [self._find(points, points + sign * move) for sign in (1, -1)]
+            for move in (*((d + 1) * radix - radix.sum()), -radix.sum())
+        ]
 
-    def filter(self, values: Floats, *, transposed: bool = False) -> Floats:
-        """(channels, points) -> the same; `transposed` is the filter's derivative."""
-        corners = self._corner.reshape(-1)
-        spread = np.zeros((self._count + 1, len(values)))
-        for channel, row in enumerate(values):
-            weighted = (self._weights * row[:, None]).reshape(-1)
-            spread[:-1, channel] = np.bincount(corners, weighted, self._count)
-        for before, after in reversed(self._neighbours) if transposed else self._neighbours:
-            spread[:-1] += 0.5 * (spread[before] + spread[after])
-        out = np.zeros((len(self._corner), len(values)))
-        for weight, corner in zip(self._weights.T, self._corner.T, strict=True):
-            out += weight[:, None] * spread[corner]
-        return np.ascontiguousarray(self._factor * out.T, np.float32)
+    def _find(self, points: Places, wanted: Places) -> Places:
+        """Where the wanted points stand among the points; behind all of them if they are not there."""
+        at = np.searchsorted(points, wanted).clip(max=self._size - 1)
+        return np.where(points[at] == wanted, at, self._size)
 
+    def filter(self, values: Floats, reverse: bool = False) -> Floats:
+        """(channels, n): the values' sums over all features, weighted about by the Gaussian of their distance.
 
-def _elevation(dimensions: int) -> Doubles:
-    """(dimensions + 1, dimensions): into the plane of coordinates that add up to 0, where the blur's deviation is 1."""
-    axes = np.arange(1, dimensions + 1)
-    matrix = np.vstack([np.ones(dimensions), np.triu(np.ones((dimensions, dimensions)), 1) - np.diag(axes)])
-    scale = np.sqrt(2 / 3) * (dimensions + 1) / np.sqrt(axes * (axes + 1))
-    return np.asarray(matrix * scale)
-
-
-def _simplex(elevated: Doubles) -> tuple[Indices, Indices]:
-    """The corner of remainder 0 of each point's simplex, and the order of the point's coordinates beyond it."""
-    size = elevated.shape[1]
-    origin = np.rint(elevated / size).astype(np.int64) * size
-    rank = np.argsort(np.argsort(origin - elevated, axis=1, kind="stable"), axis=1, kind="stable")
-    rank += origin.sum(axis=1, keepdims=True) // size
-    low, high = rank < 0, rank >= size
-    rank += size * (low.astype(np.int64) - high)
-    origin += size * (low.astype(np.int64) - high)
-    return origin, rank
+        With `reverse` the axes take turns from the last on: the transpose.
+        """
+        d = len(self._neighbours) - 1
+        result = np.empty_like(values)
+        for value, filtered in zip(values, result, strict=True):
+            weighted = self._weights * value[:, None]
+            held = np.bincount(self._points.reshape(-1), weighted.reshape(-1), self._size + 1).astype(np.float32)
+            for before, after in self._neighbours[::-1] if reverse else self._neighbours:
+                held[:-1] += np.float32(0.5) * (held[before] + held[after])
+            filtered[...] = np.einsum("nk,nk->n", self._weights, held[self._points]) / (1 + 2.0**-d)
+        return result
 
 
-def _barycentric(elevated: Doubles, origin: Indices, rank: Indices) -> Doubles:
-    """(points, dimensions + 1): a point's weights at the corners of its simplex."""
-    points, size = elevated.shape
-    sorted_beyond = np.zeros((points, size + 1))
-    beyond = (elevated - origin) / size
-    rows = np.arange(points)[:, None]
-    np.add.at(sorted_beyond, (rows, size - 1 - rank), beyond)
-    np.add.at(sorted_beyond, (rows, size - rank), -beyond)
-    sorted_beyond[:, 0] += 1 + sorted_beyond[:, size]
-    return sorted_beyond[:, :size]
-
-
-class _Code:
-    """Lattice points, (..., dimensions) whole numbers, as single numbers, and whose neighbours they are."""
-
-    def __init__(self, keys: Indices, dimensions: int) -> None:
-        self._dimensions = dimensions
-        flat = keys.reshape(-1, dimensions)
-        self._least = flat.min(axis=0) - dimensions - 1
-        extents = flat.max(axis=0) + dimensions + 2 - self._least
-        self._strides = np.append(np.cumprod(extents[::-1])[::-1][1:], 1).astype(np.int64)
-
-    def of(self, keys: Indices) -> Indices:
-        return np.asarray((keys - self._least) @ self._strides)
-
-    def neighbours(self, codes: Indices, axis: int) -> tuple[Indices, Indices]:
-        """Where in sorted `codes` the two neighbours along an axis are; len(codes) where there is none."""
-        step = np.full(self._dimensions, -1, np.int64)
-        if axis < self._dimensions:
-            step[axis] = self._dimensions
-        distance = int(step @ self._strides)
-        return _find(codes, codes - distance), _find(codes, codes + distance)
-
-
-def _find(codes: Indices, wanted: Indices) -> Indices:
-    place = np.searchsorted(codes, wanted)
-    there = codes[np.minimum(place, len(codes) - 1)] == wanted
-    return np.where(there, place, len(codes))
+def _simplex(features: Floats) -> tuple[Places, Places, Floats]:
+    """For each feature (n, d): the nearest lattice point whose coordinates are multiples of d + 1; the ranks of its
+    coordinates' distances from it, greatest first; barycentric coordinates. All (n, d + 1)."""
+    n, d = features.shape
+    axes = np.arange(1, d + 1)
+    factors = math.sqrt(2 / 3) * (d + 1) / np.sqrt(axes * (axes + 1))
+    scaled = features.astype(np.float64) * factors  # float32 would miss the simplex of features far from 0
+    elevated = np.zeros((n, d + 1))
+    elevated[:, :d] = np.cumsum(scaled[:, ::-1], axis=1)[:, ::-1]
+    elevated[:, 1:] -= axes * scaled
+    rounded = np.rint(elevated / (d + 1)).astype(np.int64)
+    nearest = rounded * (d + 1)
+    order = np.argsort(nearest - elevated, axis=1, kind="stable")
+    rank = np.argsort(order, axis=1, kind="stable") + rounded.sum(axis=1, keepdims=True)
+    beyond = np.where(rank < 0, d + 1, np.where(rank > d, -(d + 1), 0))
+    rank, nearest = rank + beyond, nearest + beyond
+    parts = np.zeros((n, d + 2), np.float32)
+    share = ((elevated - nearest) / (d + 1)).astype(np.float32)
+    np.put_along_axis(parts, d - rank, share, axis=1)
+    parts[:, 1:] -= np.take_along_axis(share, np.argsort(d - rank, axis=1), axis=1)
+    parts[:, 0] += 1 + parts[:, d + 1]
+    return nearest, rank, parts[:, : d + 1]

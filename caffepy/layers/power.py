@@ -18,6 +18,7 @@ class Power(Elementwise):
         p = self.param.power_param
         self.power, self.scale, self.shift = p.power, p.scale, p.shift
         self.reads = () if self.power in (0, 1) or self.scale == 0 else ("bottom",)
+        super().setup(bottom_shapes)
 
     def value(self, bottom_data: Floats, top_data: Floats) -> None:
         power_forward(bottom_data, top_data, power=self.power, scale=self.scale, shift=self.shift)

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from caffepy.blob import Arrays, Floats, Shape
-from caffepy.kernels import kernel
+from caffepy.kernels import Launch, kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers.channelwise import channel_blocks, channel_products
+from caffepy.layers.row_plan import block_per_row, block_per_share, shares_of
 from caffepy.proto.caffe_pb2 import FillerParameter
 
 
@@ -38,6 +40,7 @@ class PReLU(Layer):
             )
         channels = bottom[1] if slope else 1
         self.extent = bottom[0], channels, math.prod(bottom[1:]) // max(channels, 1)
+        self.reserve_workspace(channels * shares_of(channels, bottom[0] * self.extent[2]))
         if self.runs_in_place:
             self.kept: State = self.state("bottom", bottom)
         return [bottom]
@@ -50,7 +53,7 @@ class PReLU(Layer):
         data = self.kept.array if self.runs_in_place else bottom[0].data
         slope, top_diff = self.params[0], top[0].diff
         if self.param_propagate_down[0]:
-            prelu_backward_weights(data, top_diff, *self.extent, slope.diff)
+            prelu_backward_weights(data, top_diff, *self.extent, self.workspace, slope.diff)
         if propagate_down[0]:
             prelu_backward(data, top_diff, slope.data, *self.extent, bottom[0].diff)
 
@@ -98,9 +101,20 @@ def prelu_backward(
         np.multiply(dy[part], factor, out=dx[part])
 
 
-@kernel("prelu.cu", rows="slope_diff", threads=1024)
+def _weights_plan(
+    bottom_data: Any, top_diff: Any, num: int, channels: int, inner: int, workspace: Any, slope_diff: Any
+) -> list[Launch]:
+    shares = shares_of(channels, num * inner)
+    names = "bottom_data", "top_diff", "num", "channels", "inner", "workspace"
+    return [
+        *block_per_share("prelu_parts", names, channels, shares),
+        *block_per_row("prelu_backward_weights", ("workspace", "slope_diff", shares), channels, shares),
+    ]
+
+
+@kernel("prelu.cu", plan=_weights_plan)
 def prelu_backward_weights(
-    bottom_data: Floats, top_diff: Floats, num: int, channels: int, inner: int, slope_diff: Floats
+    bottom_data: Floats, top_diff: Floats, num: int, channels: int, inner: int, workspace: Floats, slope_diff: Floats
 ) -> None:
     """slope_diff[c] += sum over n, i of top_diff[n, c, i] * min(bottom[n, c, i], 0)"""
     x, dy = bottom_data.reshape(num, channels, inner), top_diff.reshape(num, channels, inner)

@@ -9,7 +9,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import Launch, kernel
 from caffepy.layer import Layer, register
-from caffepy.layers.row_plan import block_per_row
+from caffepy.layers.row_plan import block_per_row, block_per_share, shares_of
 from caffepy.proto.caffe_pb2 import ReductionParameter as Op
 
 MOST_THREADS = 1024
@@ -29,10 +29,13 @@ class Reduction(Layer):
         axis = self.canonical_axis(p.axis, bottom) if bottom else 0
         self.length = math.prod(bottom[axis:])
         self.coeff = p.coeff / max(self.length, 1) if self.kind == Op.MEAN else p.coeff
+        rows = math.prod(bottom[:axis])
+        shares = shares_of(rows, self.length)
+        self.reserve_workspace(rows * shares if shares > 1 else 0)
         return [bottom[:axis]]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        reduction_forward(bottom[0].data, self.length, self.coeff, top[0].data, kind=self.kind)
+        reduction_forward(bottom[0].data, self.length, self.coeff, self.workspace, top[0].data, kind=self.kind)
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         if propagate_down[0]:
@@ -40,13 +43,23 @@ class Reduction(Layer):
             reduction_backward(data, diffs[0], self.length, self.coeff, diffs[1], kind=self.kind)
 
 
-def _forward_plan(bottom_data: Any, length: int, coeff: float, top_data: Any, *, kind: int) -> list[Launch]:
-    names = ("bottom_data", "length", "coeff", "top_data")
-    return block_per_row("reduction_forward", names, top_data.size, length, most_threads=MOST_THREADS)
+def _forward_plan(
+    bottom_data: Any, length: int, coeff: float, workspace: Any, top_data: Any, *, kind: int
+) -> list[Launch]:
+    rows, shares = top_data.size, shares_of(top_data.size, length)
+    if shares == 1:
+        names = "bottom_data", "length", "coeff", "top_data"
+        return block_per_row("reduction_forward", names, rows, length, most_threads=MOST_THREADS)
+    return [
+        *block_per_share("reduction_parts", ("bottom_data", "length", "workspace"), rows, shares),
+        *block_per_row("reduction_finish", ("workspace", "coeff", "top_data", shares), rows, shares),
+    ]
 
 
 @kernel("reduction.cu", plan=_forward_plan)
-def reduction_forward(bottom_data: Floats, length: int, coeff: float, top_data: Floats, *, kind: int) -> None:
+def reduction_forward(
+    bottom_data: Floats, length: int, coeff: float, workspace: Floats, top_data: Floats, *, kind: int
+) -> None:
     """top[r] = coeff * sum over i of bottom[r, i]; ASUM: of |bottom|; SUMSQ: of bottom^2"""
     rows, top = bottom_data.reshape(top_data.size, length), top_data.reshape(-1)
     if kind == Op.SUMSQ:

@@ -52,19 +52,13 @@ class _Yolo(Detections):
 
     def _predictions(self, values: Floats, index: int) -> Iterator[Floats]:
         """For each item (h * w * boxes, 5 + classes), of which the first four are the box."""
-        height, width = values.shape[2:]
-        sizes, cell = self.anchors(index)
-        places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)[:, :, None]
         for item in values:
-            found = item.reshape(self.boxes, -1, height, width).transpose(2, 3, 0, 1).copy()
-            with np.errstate(over="ignore"):
-                middles = (places + _sigmoid(found[..., :2])) / (width, height)
-                halves = np.exp(found[..., 2:4]) * sizes / (2 * cell * width, 2 * cell * height)
-            found[..., :2], found[..., 2:4] = middles - halves, middles + halves
+            found = places_of(item, self.boxes).copy()
+            found[..., :4] = boxes_of(found, *self.anchors(index))
             yield found.reshape(-1, found.shape[-1])
 
     def _of_item(self, found: Floats) -> Floats:
-        counting, labels, confidences = self.choose(_sigmoid(found[:, 4]), found[:, 5:])
+        counting, labels, confidences = self.choose(sigmoid(found[:, 4]), found[:, 5:])
         order = best_first(confidences)
         boxes = found[counting[order], :4]
         below = np.nextafter(np.float32(self.nms_threshold), np.float32(-1))  # an overlap of the threshold is too much
@@ -134,11 +128,27 @@ class Yolov3DetectionOutput(_Yolo):
         return self.sizes[index], self.param.yolov3_detection_output_param.anchors_scale[index]
 
     def choose(self, objectness: Floats, classes: Floats) -> tuple[Indices, Indices, Floats]:
-        confidences = objectness[:, None] * _sigmoid(classes)
+        confidences = objectness[:, None] * sigmoid(classes)
         counting, labels = np.nonzero(confidences > np.float32(self.confidence_threshold))
         return counting, labels, confidences[counting, labels]
 
 
-def _sigmoid(x: Floats) -> Floats:
+def places_of(item: Floats, boxes: int) -> Floats:
+    """(h, w, boxes, 5 + classes), the same memory, of an item's map (boxes * (5 + classes), h, w)."""
+    return item.reshape(boxes, -1, *item.shape[1:]).transpose(2, 3, 0, 1)
+
+
+def boxes_of(values: Floats, sizes: Floats, cell: float) -> Floats:
+    """The boxes (h, w, boxes, 4) that such values mean, their anchors being of these sizes, `cell` to a place."""
+    height, width = values.shape[:2]
+    places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)[:, :, None]
+    with np.errstate(over="ignore"):
+        middles = (places + sigmoid(values[..., :2])) / (width, height)
+        halves = np.exp(values[..., 2:4]) * sizes / (2 * cell * width, 2 * cell * height)
+    return np.concatenate([middles - halves, middles + halves], axis=-1, dtype=np.float32)
+
+
+def sigmoid(x: Floats) -> Floats:
+    """Of as many values, without overflow."""
     y: Floats = (np.tanh(x / np.float32(2)) + 1) / np.float32(2)
     return y

@@ -676,7 +676,7 @@ class LayerParameter(Message):
     multibox_loss_param: MultiBoxLossParameter
     multi_stage_meanfield_param: MultiStageMeanfieldParameter
     norm_param: NormalizeParameter
-    normalize_param: NormalizeParameter
+    normalize_param: NormalizeLengthParameter
     pad_param: PadParameter
     permute_param: PermuteParameter
     prior_box_param: PriorBoxParameter
@@ -799,7 +799,7 @@ class LayerParameter(Message):
         multibox_loss_param: MultiBoxLossParameter | None = ...,
         multi_stage_meanfield_param: MultiStageMeanfieldParameter | None = ...,
         norm_param: NormalizeParameter | None = ...,
-        normalize_param: NormalizeParameter | None = ...,
+        normalize_param: NormalizeLengthParameter | None = ...,
         pad_param: PadParameter | None = ...,
         permute_param: PermuteParameter | None = ...,
         prior_box_param: PriorBoxParameter | None = ...,
@@ -3183,17 +3183,30 @@ class MultiStageMeanfieldParameter(Message):
         bilateral_filter_weight: float | None = ...,
     ) -> None: ...
 
+class NormalizeLengthParameter(Message):
+    NORMALIZE_TYPE_FIELD_NUMBER: ClassVar[int]
+    FIX_GRADIENT_FIELD_NUMBER: ClassVar[int]
+    BP_NORM_FIELD_NUMBER: ClassVar[int]
+    normalize_type: str
+    fix_gradient: bool
+    bp_norm: bool
+    def __init__(
+        self,
+        *,
+        normalize_type: str | None = ...,
+        fix_gradient: bool | None = ...,
+        bp_norm: bool | None = ...,
+    ) -> None: ...
+
 class NormalizeParameter(Message):
     ACROSS_SPATIAL_FIELD_NUMBER: ClassVar[int]
     SCALE_FILLER_FIELD_NUMBER: ClassVar[int]
     CHANNEL_SHARED_FIELD_NUMBER: ClassVar[int]
     EPS_FIELD_NUMBER: ClassVar[int]
-    BP_NORM_FIELD_NUMBER: ClassVar[int]
     across_spatial: bool
     scale_filler: FillerParameter
     channel_shared: bool
     eps: float
-    bp_norm: bool
     def __init__(
         self,
         *,
@@ -3201,7 +3214,6 @@ class NormalizeParameter(Message):
         scale_filler: FillerParameter | None = ...,
         channel_shared: bool | None = ...,
         eps: float | None = ...,
-        bp_norm: bool | None = ...,
     ) -> None: ...
 
 class PadParameter(Message):
@@ -3529,6 +3541,9 @@ class SqueezeDetParameter(Message):
     NEG_CONF_FIELD_NUMBER: ClassVar[int]
     LAMBDA_BBOX_FIELD_NUMBER: ClassVar[int]
     LAMBDA_CONF_FIELD_NUMBER: ClassVar[int]
+    EPSILON_FIELD_NUMBER: ClassVar[int]
+    N_TOP_DETECTIONS_FIELD_NUMBER: ClassVar[int]
+    INTERSECTION_THRESH_FIELD_NUMBER: ClassVar[int]
     engine: SqueezeDetParameter.Engine
     anchor_shapes: RepeatedScalarFieldContainer[int]
     anchors_per_grid: int
@@ -3537,6 +3552,9 @@ class SqueezeDetParameter(Message):
     neg_conf: float
     lambda_bbox: float
     lambda_conf: float
+    epsilon: float
+    n_top_detections: int
+    intersection_thresh: float
     def __init__(
         self,
         *,
@@ -3548,6 +3566,9 @@ class SqueezeDetParameter(Message):
         neg_conf: float | None = ...,
         lambda_bbox: float | None = ...,
         lambda_conf: float | None = ...,
+        epsilon: float | None = ...,
+        n_top_detections: int | None = ...,
+        intersection_thresh: float | None = ...,
     ) -> None: ...
 
 class UnpoolingParameter(Message):

@@ -59,6 +59,10 @@ layer { name: "turned" type: "Flip" bottom: "unpooled" top: "turned" }
 layer { name: "padded" type: "Pad" bottom: "turned" top: "padded" pad_param { paddings: [0, 0, 0, 0, 2, 3, 2, 3] } }
 layer { name: "normal" type: "BN" bottom: "padded" top: "normal" bn_param { eps: 0.1 } }
 layer { name: "unit" type: "Normalize" bottom: "normal" top: "unit" norm_param { channel_shared: false } }
+layer { name: "lengths_of" type: "Normalize" bottom: "normal" top: "of_length_1" top: "lengths_of" }
+layer { name: "of_its_length" type: "ChannelScale" bottom: "of_length_1" bottom: "lengths_of" top: "of_its_length" }
+layer { name: "places" type: "Input" top: "places" input_param { shape { dim: 2 dim: 8 } } }
+layer { name: "masks" type: "YoloSeg" bottom: "x" bottom: "dropped" bottom: "places" top: "masks" }
 layer { name: "scaled" type: "Axpy" bottom: "whole" bottom: "unit" bottom: "x" top: "scaled" }
 layer { name: "stretched" type: "Mul" bottom: "whole" bottom: "scaled" top: "stretched" }
 layer { name: "interp" type: "Interp" bottom: "stretched" top: "interp" interp_param { height: 5 width: 12 } }
@@ -74,6 +78,19 @@ layer { name: "selu" type: "SeLu" bottom: "insane" top: "selu" }
 layer { name: "selu_dropped" type: "SeLuDropout" bottom: "selu" top: "selu_dropped" }
 layer { name: "parts" type: "PSROIPooling" bottom: "darknet" bottom: "rois" top: "parts"
         psroi_pooling_param { output_dim: 2 group_size: 2 spatial_scale: 1 } }
+layer { name: "alike" type: "Correlation" bottom: "x" bottom: "dropped" top: "alike"
+        correlation_param { kernel_size: 1 max_displacement: 1 } }
+layer { name: "flow" type: "DummyData" top: "flow" dummy_data_param {
+        shape { dim: 2 dim: 2 dim: 9 dim: 9 } data_filler { type: "uniform" min: -4 max: 4 } } }
+layer { name: "warped" type: "FlowWarp" bottom: "x" bottom: "flow" top: "warped" }
+layer { name: "resampled" type: "Resample" bottom: "warped" top: "resampled" resample_param { factor: 2 } }
+layer { name: "norm" type: "ChannelNorm" bottom: "resampled" top: "norm" }
+layer { name: "map" type: "Input" top: "map" input_param { shape { dim: 2 dim: 1 dim: 9 dim: 9 } } }
+layer { name: "shares_right" type: "SegAccuracy" bottom: "x" bottom: "map" top: "shares_right" }
+layer { name: "distances" type: "InnerDistance" bottom: "x" top: "distances" inner_distance_param { num_output: 3 } }
+layer { name: "yes_or_no" type: "SigmoidLoss" bottom: "x" bottom: "dropped" top: "yes_or_no" }
+layer { name: "long" type: "Input" top: "long" input_param { shape { dim: 1 dim: 1 dim: 20000 } } }
+layer { name: "long_sum" type: "Reduction" bottom: "long" top: "long_sum" }
 """
 """What neither the measured nets nor the golden ones have."""
 

@@ -6,6 +6,7 @@ import pytest
 from caffepy.layers import batch_norm as bn
 from caffepy.layers.mvn import mvn_spread
 from caffepy.layers.prelu import prelu_backward, prelu_backward_weights, prelu_forward
+from caffepy.layers.row_plan import shares_of
 from caffepy.layers.scale import bias_backward_weights, scale_backward, scale_backward_weights, scale_forward
 from caffepy.proto.caffe_pb2 import TRAIN
 from tests.gpu_mode import check_bodies
@@ -87,7 +88,18 @@ def test_prelu(extent: tuple[int, int, int], start: int) -> None:
     check_bodies(prelu_forward, data, slope, *extent, None, data, start=start)
     check_bodies(prelu_backward, data, diff, slope, *extent, written, start=start)
     data[0, 0, 0] = 0
-    check_bodies(prelu_backward_weights, data, diff, *extent, per_channel(extent[1], 2), atol=1e-5)
+    check_prelu_weights(data, diff, extent, 1e-5)
+
+
+def check_prelu_weights(data: np.ndarray, diff: np.ndarray, extent: tuple[int, int, int], atol: float) -> None:
+    num, channels, inner = extent
+    workspace = np.empty(channels * shares_of(channels, num * inner), np.float32)
+    check_bodies(prelu_backward_weights, data, diff, *extent, workspace, per_channel(channels, 2), atol=atol)
+
+
+@pytest.mark.parametrize("extent", [(3, 1, 9001), (9001, 2, 3)])
+def test_prelu_weights_of_long_channels(extent: tuple[int, int, int]) -> None:
+    check_prelu_weights(noise(*extent), noise(*extent)[::-1].copy(), extent, 1e-3)
 
 
 def test_mvn_spread() -> None:

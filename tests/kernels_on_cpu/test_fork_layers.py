@@ -6,6 +6,11 @@ import pytest
 from caffepy.layers.axpy import axpy_forward
 from caffepy.layers.bn import bn_gather
 from caffepy.layers.broadcast import broadcast_backward, broadcast_forward
+from caffepy.layers.inner_distance import (
+    inner_distance_backward,
+    inner_distance_backward_weights,
+    inner_distance_forward,
+)
 from caffepy.layers.insanity import insanity_forward
 from caffepy.layers.loss import LabelRule
 from caffepy.layers.normalize import (
@@ -13,6 +18,7 @@ from caffepy.layers.normalize import (
     normalize_backward,
     normalize_backward_weights,
     normalize_forward,
+    normalize_lengths,
     normalize_sums,
 )
 from caffepy.layers.ohem import smooth_l1_loss_each, softmax_loss_each
@@ -24,7 +30,9 @@ from caffepy.layers.roi_pooling import (
     roi_pool_forward,
 )
 from caffepy.layers.selu import selu_backward, selu_dropout_forward, selu_forward
+from caffepy.layers.sigmoid_loss import sigmoid_loss_targets
 from caffepy.layers.upsample import unpool_backward, unpool_claim, unpool_clear, unpool_forward
+from caffepy.layers.yolo_seg import yolo_seg_backward, yolo_seg_forward, yolo_seg_scales
 from tests.gpu_mode import check_bodies
 
 pytestmark = pytest.mark.usefixtures("gpu")
@@ -76,8 +84,32 @@ def test_normalize(shared: bool, across: bool) -> None:
     check_bodies(normalize_sums, x, dy, None, *extent, squares, atol=1e-3, how=how)
     check_bodies(normalize_sums, x, dy, scale, *extent, squares, atol=1e-3, how=how)
     check_bodies(normalize_forward, x, squares, scale, *extent, dy, how=how)
-    check_bodies(normalize_backward, x, dy, squares, along, scale, *extent, noise(*extent), atol=1e-5, how=how)
+    check_bodies(normalize_backward, x, dy, squares, along, scale, None, *extent, noise(*extent), atol=1e-5, how=how)
     check_bodies(normalize_backward_weights, x, dy, squares, *extent, scale, atol=1e-3, how=how)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_normalize_lengths(absolute: bool) -> None:
+    how, extent = How(False, True, 1e-6, absolute), (2, 150, 5)
+    x, dy, lengths_diff = noise(*extent), 1 + noise(*extent), 2 + noise(2, 1, 5)
+    sums, along = np.abs(noise(2, 5)) + 1, noise(2, 5)
+    check_bodies(normalize_sums, x, None, None, *extent, sums, atol=1e-3, how=how)
+    check_bodies(normalize_lengths, sums, lengths_diff, how=how)
+    check_bodies(normalize_forward, x, sums, None, *extent, dy, how=how)
+    check_bodies(
+        normalize_backward, x, dy, sums, along, None, lengths_diff, *extent, noise(*extent), atol=1e-5, how=how
+    )
+
+
+def test_yolo_seg() -> None:
+    extent, parts = (3, 5, 120), np.zeros(4, np.float32)
+    x, label, scales = noise(*extent), np.abs(noise(*extent)), np.zeros(5, np.float32)
+    places = np.float32(np.arange(15).reshape(3, 5))
+    check_bodies(yolo_seg_scales, places, *extent, 0.3, scales)
+    yolo_seg_scales.twin(places, *extent, 0.3, scales)
+    for given in (None, scales):
+        check_bodies(yolo_seg_forward, x, label, given, *extent, 0.3, parts, rtol=1e-4)
+        check_bodies(yolo_seg_backward, x, label, given, *extent, 0.3, noise(1), noise(*extent), atol=1e-6)
 
 
 REGIONS = np.float32(
@@ -123,3 +155,16 @@ def test_losses_of_each() -> None:
     check_bodies(softmax_loss_each, prob, labels, 3, 4, 5, noise(3, 5), rule=rule)
     for weights in (None, noise(3, 4, 5)):
         check_bodies(smooth_l1_loss_each, noise(3, 4, 5), prob, weights, 3, 4, 5, noise(3, 5))
+
+
+@pytest.mark.parametrize("l1", [False, True])
+def test_inner_distance(l1: bool) -> None:
+    x, weight, dy = noise(5, 70), 1 + noise(6, 70), noise(5, 6)
+    check_bodies(inner_distance_forward, x, weight, noise(6), 6, 70, dy.copy(), l1=l1)
+    check_bodies(inner_distance_backward, x, weight, dy, 6, 70, noise(5, 70), atol=1e-5, l1=l1)
+    check_bodies(inner_distance_backward_weights, x, weight, dy, 5, 6, 70, noise(6, 70), atol=1e-5, l1=l1)
+
+
+def test_sigmoid_loss_targets() -> None:
+    labels = np.float32([0, 0.5, 1, 1.5, 2, -1, np.nan, 1, 1])
+    check_bodies(sigmoid_loss_targets, labels, noise(9), rtol=0, atol=0)

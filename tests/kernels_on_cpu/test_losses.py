@@ -98,12 +98,12 @@ def losses_of(count: int, channels: int) -> list[tuple[Kernel[...], tuple[object
         (hinge_loss.hinge_loss_forward, (a, label_data, count, channels), {"squared": True, "rule": PLAIN}),
         (
             contrastive_loss.contrastive_loss_forward,
-            (squared, label_data, count),
+            (squared, label_data, None, count),
             contrastive | {"legacy_version": False},
         ),
         (
             contrastive_loss.contrastive_loss_forward,
-            (squared, label_data, count),
+            (squared, label_data, np.roll(label_data, 1), count),
             contrastive | {"legacy_version": True},
         ),
         (multinomial.multinomial_logistic_loss_forward, (p, label_data, count, channels), {"rule": PLAIN}),
@@ -143,7 +143,7 @@ def test_derivatives_of_losses(count: int, channels: int) -> None:
     for square in (False, True):
         args = a, label_data, *sizes, top_diff, diff
         check_bodies(hinge_loss.hinge_loss_backward, *args, squared=square, rule=PLAIN)
-        args = a, b, label_data, squared, *sizes, top_diff, diff
+        args = a, b, label_data, np.roll(label_data, 1) if square else None, squared, *sizes, top_diff, diff
         check_bodies(contrastive_loss.contrastive_loss_backward, *args, margin=2.0, legacy_version=square)
     check_bodies(contrastive_loss.contrastive_distances, p, b, channels, squared)
     check_bodies(euclidean_loss.euclidean_loss_backward, a, b, top_diff, count, diff)

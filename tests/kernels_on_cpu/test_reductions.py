@@ -7,6 +7,7 @@ from caffepy.layers.accuracy import accuracy_forward, accuracy_hits, accuracy_pe
 from caffepy.layers.argmax import argmax_forward
 from caffepy.layers.loss import LabelRule
 from caffepy.layers.reduction import reduction_backward, reduction_forward
+from caffepy.layers.row_plan import shares_of
 from caffepy.proto.caffe_pb2 import LossParameter, ReductionParameter
 from tests.gpu_mode import check_bodies
 
@@ -18,11 +19,12 @@ def noise(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ReductionParameter.ReductionOp.values())
-@pytest.mark.parametrize(("rows", "length"), [(1, 3001), (70, 33), (5, 1), (3, 0)])
+@pytest.mark.parametrize(("rows", "length"), [(1, 3001), (70, 33), (5, 1), (3, 0), (2, 25001)])
 def test_reduction(rows: int, length: int, kind: int) -> None:
     data, diff, written = noise(rows, length), noise(rows), np.full((rows, length), np.nan, np.float32)
     top = np.full(rows, np.nan, np.float32)
-    check_bodies(reduction_forward, data, length, -0.5, top, kind=kind, atol=1e-4)
+    workspace = np.empty(rows * shares_of(rows, length), np.float32)
+    check_bodies(reduction_forward, data, length, -0.5, workspace, top, kind=kind, atol=1e-3)
     check_bodies(reduction_backward, data, diff, length, -0.5, written, kind=kind)
 
 
@@ -38,7 +40,7 @@ def test_argmax(extent: tuple[int, int, int, int], places: bool, values: bool) -
 
 @pytest.mark.parametrize("top_k", [1, 3])
 @pytest.mark.parametrize("ignores", [False, True])
-@pytest.mark.parametrize("extent", [(300, 10, 1), (2, 70, 9), (1, 1, 1)])
+@pytest.mark.parametrize("extent", [(300, 10, 1), (2, 70, 9), (1, 1, 1), (1, 2, 20001)])
 def test_accuracy(extent: tuple[int, int, int], ignores: bool, top_k: int) -> None:
     outer, channels, inner = extent
     rule, exact = LabelRule(ignores, 3, LossParameter.NONE), {"rtol": 0, "atol": 0}
@@ -48,5 +50,6 @@ def test_accuracy(extent: tuple[int, int, int], ignores: bool, top_k: int) -> No
     hits, top = np.full(labels.size, -5, np.int32), np.full((), np.nan, np.float32)
     check_bodies(accuracy_hits, data, labels, *extent, top_k, hits, rule=rule, **exact)
     accuracy_hits(data, labels, *extent, top_k, hits, rule=rule)
-    check_bodies(accuracy_forward, hits, hits.size, top, **exact)
+    workspace = np.empty(2 * shares_of(1, hits.size), np.float32)
+    check_bodies(accuracy_forward, hits, hits.size, workspace, top, **exact)
     check_bodies(accuracy_per_class, hits, labels, hits.size, np.full(channels, np.nan, np.float32), **exact)

@@ -71,3 +71,13 @@ def test_axes_stay_as_many_as_they_were():
     case = build('type: "Im2col" convolution_param { kernel_size: 1 }', [(1, 1, 4, 4)])
     with pytest.raises(LayerError, match="must have 4 axes"):
         case.reshape((1, 4, 4))
+
+
+def test_many_planes_are_folded_like_one():
+    case = build('type: "Im2col" convolution_param { kernel_size: 3 pad: 1 stride: 2 }', [(200, 3, 20, 21)])
+    case.top[0].diff[...] = np.random.default_rng(0).standard_normal(case.top[0].shape)
+    found = case.backward()[0].copy()
+    one = build('type: "Im2col" convolution_param { kernel_size: 3 pad: 1 stride: 2 }', [(1, 3, 20, 21)])
+    for i in (0, 54, 55, 199):
+        one.top[0].diff[0] = case.top[0].diff[i]
+        np.testing.assert_array_equal(one.backward()[0][0], found[i])

@@ -52,6 +52,7 @@ def run(net, seed=3):
         ["bn", "scale", "relu"],
         ["bn", "scale", "leaky"],
         ["affine", "tanh"],
+        ["bn", "square", "scale"],
         ["scale", "scale", "softmax"],
         ["affine", "dropout"],
         ["scale", "prelu", "bias"],
@@ -83,7 +84,6 @@ def test_dropout_at_test_time_is_in_nobodys_way():
 @pytest.mark.parametrize(
     ("names", "phase", "by"),
     [
-        (["square"], caffe.TRAIN, "square0"),
         (["tanh", "scale"], caffe.TRAIN, "scale1"),
         (["relu", "scale"], caffe.TEST, "scale1"),
         (["tanh", "dropout"], caffe.TRAIN, "dropout1"),

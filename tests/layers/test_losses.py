@@ -90,6 +90,19 @@ def test_contrastive(rng, legacy):
     check(case_of(text, [(6, 3), (6, 3), (6,)], [a, b, similar]), expected / 12, bottoms=(0, 1))
 
 
+def test_contrastive_of_two_labels_that_are_equal_or_not(rng):
+    a, b = rng.standard_normal((2, 5, 3)).astype(np.float32)
+    labels = [[4, 0, 7, 2.5, -1], [4, 0, 3, 2, 1]]  # the whole parts of 2.5 and 2 are equal
+    expected = 0.0
+    for n, similar in enumerate([True, True, False, True, False]):
+        distance = math.sqrt(((a[n] - b[n]).astype(np.float64) ** 2).sum())
+        expected += distance**2 if similar else max(0.0, 3 - distance) ** 2
+    case = case_of(
+        'type: "ContrastiveLoss" contrastive_loss_param { margin: 3 }', [(5, 3)] * 2 + [(5,)] * 2, [a, b, *labels]
+    )
+    check(case, expected / 10, bottoms=(0, 1))
+
+
 def test_contrastive_pair_in_one_point_has_no_derivative_but_a_loss():
     case = case_of('type: "ContrastiveLoss"', [(1, 2), (1, 2), (1,)], [1, 1, 0])
     assert case.forward()[0] == 0.5
@@ -238,6 +251,7 @@ def test_l1_takes_nan_for_zero(l2, by_entries):
         ("HingeLoss", [(4,), (4,)], "'bottom0' must have 2 axes at least"),
         ("ContrastiveLoss", [(4, 3), (4, 2), (4,)], r"as many rows and values, got shapes \(4, 3\) and \(4, 2\)"),
         ("ContrastiveLoss", [(4, 3), (4, 3), (5,)], "'bottom2' has shape .*, 5 labels; give 4"),
+        ("ContrastiveLoss", [(4, 3), (4, 3), (4,), (5,)], "'bottom3' has shape .*, 5 labels; give 4"),
         ("MultinomialLogisticLoss", [(4, 3), (4, 3)], "12 labels; give 4"),
         ("SigmoidCrossEntropyLoss", [(4, 3), (4, 2)], r"\(4, 3\) need as many targets"),
         ("InfogainLoss", [(4, 3), (4,)], "needs the infogain matrix: give infogain_loss_param { source }"),

@@ -1,4 +1,6 @@
-"""Normalize and BN against their definitions."""
+"""Normalize, ChannelScale and BN against their definitions."""
+
+import math
 
 import numpy as np
 import pytest
@@ -25,6 +27,60 @@ def test_normalize(shape, shared, across):
     check_gradient(case, 0, rng)
     check_gradient(case, ("param", 0), rng)
     check_manners(case, rng)
+
+
+@pytest.mark.parametrize("second_diff", ["true", "false"])
+@pytest.mark.parametrize("kind", ["L1", "L2"])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 4)])
+def test_lengths(shape, kind, second_diff):
+    text = f'type: "Normalize" normalize_param {{ normalize_type: "{kind}" bp_norm: {second_diff} }}'
+    case = build(text + 'bottom: "x" top: "y" top: "lengths"', [shape])
+    assert not case.weights
+    rng = np.random.default_rng(0)
+    fill(case, rng)
+    x = case.bottom[0].data.astype(np.float64)
+    lengths = np.zeros((shape[0], 1, *shape[2:]))
+    for n, *place in np.ndindex(shape[0], *shape[2:]):
+        channels = [x[(n, c, *place)] for c in range(shape[1])]
+        total = sum(abs(v) for v in channels) if kind == "L1" else math.sqrt(sum(v * v for v in channels))
+        lengths[(n, 0, *place)] = total
+    top, found = case.forward()
+    assert found.shape == lengths.shape
+    np.testing.assert_allclose(found, lengths, 1e-5)
+    np.testing.assert_allclose(top, x / lengths, 1e-5)
+    kinks = np.abs(x) < 0.05 if kind == "L1" else None
+    check_gradient(case, 0, rng, skip=kinks, tops=(0, 1) if second_diff == "true" else (0,))
+    check_manners(case, rng)
+    case.top[0].diff[...], case.top[1].diff[...] = 0, 1
+    assert case.backward()[0].any() == (second_diff == "true")
+
+
+def test_a_second_top_alone_means_lengths():
+    case = build('type: "Normalize" bottom: "x" top: "y" top: "lengths"', [(2, 3)])
+    case.bottom[0].data[...] = [[3, 0, 4], [0, 0, 0]]
+    top, lengths = case.forward()
+    np.testing.assert_allclose(lengths, [[5], [1e-3]], 1e-6)
+    np.testing.assert_allclose(top, [[0.6, 0, 0.8], [0, 0, 0]], 1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 4), (2, 1, 3)])
+def test_channel_scale(shape):
+    case = build('type: "ChannelScale"', [shape, (shape[0], 1, *shape[2:])])
+    rng = np.random.default_rng(0)
+    fill(case, rng)
+    x, scale = (blob.data.copy() for blob in case.bottom)
+    np.testing.assert_array_equal(case.forward()[0], x * scale)
+    for index in (0, 1):
+        check_gradient(case, index, rng)
+    check_manners(case, rng)
+
+
+def test_channel_scale_undoes_normalize():
+    case = build('type: "ChannelScale"', [(2, 3, 2), (2, 2)])  # as many scales in another shape
+    case.bottom[0].data[...] = [[[0.6, 1], [0, 0], [0.8, 0]]] * 2
+    case.bottom[1].data[...] = [[5, 2], [1, 0]]
+    (top,) = case.forward()
+    np.testing.assert_allclose(top, [[[3, 2], [0, 0], [4, 0]], [[0.6, 0], [0, 0], [0.8, 0]]], 1e-6)
 
 
 SEGNET = 'type: "BN" bn_param { scale_filler { value: 2 } shift_filler { value: 0.5 } }'
@@ -86,7 +142,9 @@ def test_the_batchs_statistics_are_tops():
     ("text", "shape", "says"),
     [
         ('type: "Normalize"', (3,), "must have 2 axes at least, items and channels, got shape"),
-        ('type: "Normalize" normalize_param { bp_norm: true }', (3, 2), "normalize_param, of caffe-windows, is not"),
+        ('type: "Normalize" normalize_param { } norm_param { }', (3, 2), "norm_param is of SSD, normalize_param and"),
+        ('type: "Normalize" norm_param { } top: "y" top: "z"', (3, 2), "norm_param is of SSD, normalize_param and"),
+        ('type: "Normalize" normalize_param { normalize_type: "L3" }', (3, 2), "normalize_type: 'L3' must be L1 or L2"),
         (SEGNET, (3,), "must have 2 axes at least, items and channels, got shape"),
         (AFFINE + 'bottom: "x" top: "y" top: "mean"', (3, 2), "tops 1 and 2 are the batch's mean and variance"),
     ],
@@ -94,6 +152,12 @@ def test_the_batchs_statistics_are_tops():
 def test_errors(text, shape, says):
     with pytest.raises(LayerError, match=says):
         build(text, [shape])
+
+
+@pytest.mark.parametrize("scale", [(2, 3), (6,), (3, 1, 2), (2, 3, 1)])
+def test_scales_that_do_not_fit(scale):
+    with pytest.raises(LayerError, match=r"'bottom1' has shape .*; give one scale for each item and place of bottom"):
+        build('type: "ChannelScale"', [(2, 3, 2), scale])
 
 
 @pytest.mark.parametrize("text", ['type: "Normalize" norm_param { channel_shared: false }', SEGNET])

@@ -1,0 +1,1 @@
+"""Real prototxts, of Caffe and its forks, built as they are."""
