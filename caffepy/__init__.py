@@ -3,7 +3,7 @@
 The names are pycaffe's: `import caffepy as caffe`, or `import caffe` where no other Caffe is installed.
 """
 
-from caffepy import io, layers, proto
+from caffepy import dnn, io, layers, proto
 from caffepy.classifier import Classifier
 from caffepy.detector import Detector
 from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
@@ -40,6 +40,7 @@ __all__ = [
     "NetSpec",
     "NotComputedWarning",
     "Timer",
+    "dnn",
     "has_nccl",
     "init_log",
     "io",

@@ -18,6 +18,7 @@ PUBLIC = [
     "Net",
     "NotComputedWarning",
     "Timer",
+    "dnn",
     "has_nccl",
     "init_log",
     "io",

@@ -12,6 +12,7 @@ from caffepy.layer import Layer
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.caffemodel import open_weights, write_weights
+from caffepy.proto.stored import Weights
 from caffepy.proto.upgrade import upgrade_net
 
 if TYPE_CHECKING:
@@ -60,23 +61,28 @@ def read_definition(model: Path | NetParameter) -> tuple[NetParameter, Path | No
 def load(net: "Net", path: Path) -> WeightReport:
     """Copy the file's blobs into the layers of the same names."""
     with open_weights(path) as stored:
-        places = {layer.name: i for i, layer in enumerate(net.layers)}
-        matched = {name: blobs for name, blobs in stored.layers.items() if name in places}
-        for name, blobs in matched.items():
-            layer, elsewhere = net.layers[places[name]], {j for i, j in net.param_owners if i == places[name]}
-            _check(layer, {blob.index: (blob.shape, blob.legacy) for blob in blobs}, elsewhere, fspath(path))
-        for name, blobs in matched.items():
-            for blob in blobs:
-                blob.copy_into(net.layers[places[name]].blobs[blob.index].data)
-        report = WeightReport(
-            list(matched),
-            [name for name in stored.layers if name not in places],
-            [layer.name for layer in net.layers if layer.blobs and layer.name not in matched],
-        )
+        return take(net, stored)
+
+
+def take(net: "Net", stored: Weights) -> WeightReport:
+    """Copy what is stored into the layers of the same names; nothing is changed where something does not fit."""
+    places = {layer.name: i for i, layer in enumerate(net.layers)}
+    matched = {name: blobs for name, blobs in stored.layers.items() if name in places}
+    for name, blobs in matched.items():
+        layer, elsewhere = net.layers[places[name]], {j for i, j in net.param_owners if i == places[name]}
+        _check(layer, {blob.index: (blob.shape, blob.legacy) for blob in blobs}, elsewhere, stored.path)
+    for name, blobs in matched.items():
+        for blob in blobs:
+            blob.copy_into(net.layers[places[name]].blobs[blob.index].data)
+    report = WeightReport(
+        list(matched),
+        [name for name in stored.layers if name not in places],
+        [layer.name for layer in net.layers if layer.blobs and layer.name not in matched],
+    )
     if report.unused:
-        log.warning("%s: layers that this net does not have: %s", path, ", ".join(report.unused))
+        log.warning("%s: layers that this net does not have: %s", stored.path, ", ".join(report.unused))
     if report.unfilled:
-        log.warning("%s: no weights for layers: %s", path, ", ".join(report.unfilled))
+        log.warning("%s: no weights for layers: %s", stored.path, ", ".join(report.unfilled))
     return report
 
 

@@ -224,6 +224,32 @@ class Net(engine.Net):
         """Load weights by layer name; as copy_from, which sees what kind of file it is."""
         self.copy_from(path)
 
+    # ---- to other libraries, see caffepy.interop
+
+    def to_torch(self, outputs: Sequence[str] | None = None) -> Any:
+        """The net as a torch.nn.Module, forward and backward by caffepy: see caffepy.interop.torch.NetModule."""
+        from caffepy.interop.torch import NetModule
+
+        return NetModule(self, outputs)
+
+    def to_onnx(self, path: Path) -> None:
+        """Write the net as an ONNX model: see caffepy.interop.onnx.to_onnx."""
+        from caffepy.interop.onnx import to_onnx
+
+        to_onnx(self, path)
+
+    def save_safetensors(self, path: Path) -> None:
+        """Write the weights as safetensors: see caffepy.interop.safetensors.save_safetensors."""
+        from caffepy.interop.safetensors import save_safetensors
+
+        save_safetensors(self, path)
+
+    def load_safetensors(self, path: Path) -> engine.WeightReport:
+        """Load weights by layer name: see caffepy.interop.safetensors.load_safetensors."""
+        from caffepy.interop.safetensors import load_safetensors
+
+        return load_safetensors(self, path)
+
     # ---- names that pycaffe's own Python code uses
 
     @property

@@ -1,0 +1,115 @@
+"""A net as an ONNX model: every layer as the operators that compute it for testing, at the shapes the net has now."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from caffepy.blob import Shape
+from caffepy.interop import library
+from caffepy.interop.onnx_images import CONVERTERS
+from caffepy.interop.onnx_layers import Site
+from caffepy.proto.files import PathLike, replacing
+
+if TYPE_CHECKING:
+    from caffepy.net import Net
+
+OPSET = 17
+IR_VERSION = 8
+"""Of onnx 1.12, which runtimes have understood since 2022."""
+
+
+def to_onnx(net: "Net", path: PathLike) -> None:
+    """Write the net, its weights included, as an ONNX model of opset 17; the file appears when it is whole.
+
+    Inputs, outputs and values are named as the blobs; a version that a layer in place overwrites is `<blob>@<layer>`.
+    The shapes, the batch size too, are those the net has: reshape it before for others. LRN, pooling and the like keep
+    Caffe's rounding and padding.
+
+    Raises LayerError for a layer that ONNX cannot express, StateError where onnx is not installed, MissingFileError or
+    ProtoError where the file cannot be written.
+    """
+    onnx = library("onnx", "to_onnx", "onnx")
+    net.reshape()
+    with net._lock:
+        model = _model(net, onnx)
+    with replacing(path) as beside:
+        onnx.save_model(model, beside)
+
+
+class Graph:
+    """Nodes and constants of an ONNX graph, in order."""
+
+    def __init__(self, onnx: Any) -> None:
+        self._onnx = onnx
+        self.nodes: list[Any] = []
+        self.initializers: list[Any] = []
+        self._weights: dict[tuple[int, Shape], str] = {}
+
+    def add(self, kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> None:
+        """Add an operator."""
+        self.nodes.append(self._onnx.helper.make_node(kind, inputs, outputs, outputs[0], **attributes))
+
+    def constant(self, name: str, values: ArrayLike) -> str:
+        """Add a constant: float32, or int64 where the values are whole numbers."""
+        array = np.asarray(values)
+        array = array.astype(np.int64 if array.dtype.kind in "iu" else np.float32)
+        self.initializers.append(self._onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def weight(self, name: str, storage: object, values: np.ndarray[Any, Any]) -> str:
+        """Add a constant, once for each storage and shape."""
+        key = id(storage), values.shape
+        if key not in self._weights:
+            self._weights[key] = self.constant(name, values)
+        return self._weights[key]
+
+    def rename(self, first: int, names: dict[str, str]) -> None:
+        """Give values other names, in the nodes from number `first` on."""
+        for node in self.nodes[first:]:
+            for values in (node.input, node.output):
+                values[:] = [names.get(value, value) for value in values]
+
+
+def _model(net: "Net", onnx: Any) -> Any:
+    graph, names, wiring = Graph(onnx), dict[int, str](), net.wiring
+    last_writer = {top: i for i, tops in enumerate(wiring.tops) for top in tops}
+    for i, layer in enumerate(net.layers):
+        if layer.type == "Input":
+            names.update({top: wiring.blobs[top] for top in wiring.tops[i]})
+            continue
+        wanted = []
+        for top in wiring.tops[i]:
+            blob = wiring.blobs[top]
+            last = last_writer[top] == i and blob not in wiring.inputs
+            wanted.append(blob if last else f"{blob}@{layer.name}")
+        _convert(net, i, graph, [names[bottom] for bottom in wiring.bottoms[i]], wanted)
+        names.update(zip(wiring.tops[i], wanted, strict=True))
+
+    def info(blob: str, name: str) -> Any:
+        return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, net.blob(blob).shape)
+
+    inputs = [info(blob, blob) for blob in wiring.inputs]
+    written = {blob: names[net.blob_index(blob)] for blob in wiring.outputs}
+    outputs = [info(blob, name) for blob, name in written.items() if name not in wiring.inputs]
+    whole = onnx.helper.make_graph(graph.nodes, net.param.name or "net", inputs, outputs, graph.initializers)
+    opset = onnx.helper.make_opsetid("", OPSET)
+    return onnx.helper.make_model(whole, opset_imports=[opset], ir_version=IR_VERSION, producer_name="caffepy")
+
+
+def _convert(net: "Net", i: int, graph: Graph, bottoms: list[str], tops: list[str]) -> None:
+    """Add the operators of layer `i`, whose values are to have the names `tops`."""
+    layer, (bottom_blobs, top_blobs) = net.layers[i], (net.wiring.bottoms[i], net.wiring.tops[i])
+    if layer.type not in CONVERTERS:
+        raise layer.error("to_onnx: ONNX has no operators for this type; export the net without this layer")
+    shapes = [[net.execution.blobs[blob].shape for blob in blobs] for blobs in (bottom_blobs, top_blobs)]
+    site, first = Site(graph, layer, bottoms, *shapes), len(graph.nodes)
+    found = CONVERTERS[layer.type](site)
+    renamed: dict[str, str] = {}
+    for value, name in zip([found] if isinstance(found, str) else found, tops, strict=True):
+        if value in bottoms or value in renamed:
+            graph.add("Identity", [value], [name])
+        else:
+            renamed[value] = name
+    graph.rename(first, renamed)
