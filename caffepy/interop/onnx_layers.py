@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffepy.blob import Shape
-from caffepy.layers.selu import _ALPHA, _SCALE
+from caffepy.layers.selu import ALPHA, SCALE
 from caffepy.proto.caffe_pb2 import EltwiseParameter, ReductionParameter
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _elu(site: Site) -> str:
 
 @converts("SeLu")
 def _selu(site: Site) -> str:
-    return site.op("Selu", site.bottoms[0], alpha=_ALPHA, gamma=_SCALE)
+    return site.op("Selu", site.bottoms[0], alpha=ALPHA, gamma=SCALE)
 
 
 @converts("ReLU6")

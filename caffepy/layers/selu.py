@@ -12,7 +12,7 @@ from caffepy.layers.dropout import Dropout
 from caffepy.layers.elementwise import Elementwise, blocks
 from caffepy.proto.caffe_pb2 import TRAIN
 
-_SCALE, _ALPHA = 1.0507009873554805, 1.6732632423543772  # where mean 0 and variance 1 stay: Klambauer et al., eq. 14
+SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772  # where mean 0 and variance 1 stay: Klambauer et al., eq. 14
 
 
 @register("SeLu", bottoms=1, tops=1)
@@ -25,10 +25,10 @@ class SeLu(Elementwise):
     reads = ("top",)
 
     def value(self, bottom_data: Floats, top_data: Floats) -> None:
-        selu_forward(bottom_data, top_data, scale=_SCALE, alpha=_ALPHA)
+        selu_forward(bottom_data, top_data, scale=SCALE, alpha=ALPHA)
 
     def derivative(self, bottom_data: Floats, top_data: Floats, top_diff: Floats, bottom_diff: Floats) -> None:
-        selu_backward(top_data, top_diff, bottom_diff, scale=_SCALE, alpha=_ALPHA)
+        selu_backward(top_data, top_diff, bottom_diff, scale=SCALE, alpha=ALPHA)
 
 
 @register("SeLuDropout", bottoms=1, tops=1)
