@@ -124,8 +124,8 @@ class Net(engine.Net):
         self._check_blobs(wanted)
         if kwargs:
             self._same_names("forward", "inputs", self.inputs, kwargs)
-        values = {name: self._value("forward: input", name, value) for name, value in kwargs.items()}
         with self._lock:
+            values = {name: self._value("forward: input", name, value) for name, value in kwargs.items()}
             for name, value in values.items():
                 self._by_name[name].data_storage.put(value)
             self._forward_range(first, last)
@@ -148,8 +148,8 @@ class Net(engine.Net):
         self._check_blobs(wanted)
         if kwargs:
             self._same_names("backward", "outputs", self.outputs, kwargs)
-        values = {name: self._value("backward: diff of", name, value) for name, value in kwargs.items()}
         with self._lock:
+            values = {name: self._value("backward: diff of", name, value) for name, value in kwargs.items()}
             for name, value in values.items():
                 self._by_name[name].diff_storage.put(value)
             versions = self._backward_range(first, last)

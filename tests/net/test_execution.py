@@ -162,6 +162,10 @@ def test_a_net_keeps_to_its_device() -> None:
         caffe.set_device(1)
         for _ in range(3):
             np.testing.assert_allclose(nets[3].forward(data=x)["fc"], expected, rtol=1e-4, atol=1e-5)
+        caffe.set_mode_cpu()
+        on_second = second.zeros(x.size, np.float32).reshape(x.shape)
+        second.upload(x, on_second)
+        np.testing.assert_allclose(nets[1].forward(data=on_second)["fc"], expected, rtol=1e-4, atol=1e-5)
         with pytest.raises(DeviceError, match="device 'gpu0': give the number of a GPU"):
             make(CHAIN, device="gpu0")
     finally:
