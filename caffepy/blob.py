@@ -354,6 +354,14 @@ class Blob:
         return f"Blob{self._shape}"
 
 
+class BlobVec(list[Blob]):
+    """A layer's weights, as pycaffe lists them."""
+
+    def add_blob(self, *shape: int) -> None:
+        """Add one of that shape, zero at first."""
+        self.append(Blob(shape))
+
+
 def fit(value: Any, shape: Shape, what: str) -> Any:
     """`value` as float32 of `shape`: shapes must agree without their axes of length 1, or broadcast as NumPy does.
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
+from caffepy.blob import Access, Arrays, Blob, BlobVec, Shape, SyncedArray
 from caffepy.errors import LayerError
 from caffepy.filler import Filler
 from caffepy.proto.caffe_pb2 import FillerParameter, LayerParameter
@@ -105,7 +105,7 @@ class Layer:
         self.param = param
         self.name = param.name
         self.phase = phase
-        self.blobs: list[Blob] = []
+        self.blobs = BlobVec()
         self.fillers: list[Filler] = []
         self.param_propagate_down: list[bool] = []
         self._states: dict[str, State] = {}

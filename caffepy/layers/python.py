@@ -6,17 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from caffepy.blob import Arrays, Blob, Shape
+from caffepy.blob import Arrays, Blob, BlobVec, Shape
 from caffepy.layer import Layer, register
 from caffepy.proto.caffe_pb2 import LayerParameter
-
-
-class BlobVec(list[Blob]):
-    """A layer's weights, as pycaffe lists them."""
-
-    def add_blob(self, *shape: int) -> None:
-        """Add one of that shape, zero at first."""
-        self.append(Blob(shape))
 
 
 class PythonLayer:

@@ -58,6 +58,13 @@ def test_mappings_keep_the_order_of_layers() -> None:
     assert [blob.data.shape for blob in net.layers[1].blobs] == [(4, 3, 3, 3), (4,)]
 
 
+def test_a_layers_blobs_are_a_list_that_blobs_can_be_added_to() -> None:
+    blobs = make(CHAIN).params["conv1"]
+    assert isinstance(blobs, list)
+    blobs.add_blob(2, 3)
+    assert [blob.shape for blob in blobs] == [(4, 3, 3, 3), (4,), (2, 3)]
+
+
 def test_what_pycaffes_own_code_reads() -> None:
     net = make(FORK)
     assert net._blob_names == list(net.blobs)
