@@ -88,10 +88,12 @@ class Execution:
     def _settle(self, i: int) -> None:
         bottoms = [self.blobs[b].shape for b in self.wiring.bottoms[i]]
         tops = [self.blobs[t] for t in self.wiring.tops[i]]
-        settled = self._settled[i]
-        if settled is None or (bottoms and settled != (bottoms, [top.shape for top in tops])):
+        settled, now = self._settled[i], (bottoms, [top.shape for top in tops])
+        if settled is None or (bottoms and settled != now):
             self._settled[i] = None
             self._reshape_tops(i, bottoms, self.layers[i].reshape(bottoms))
+        elif settled != now:  # tops that the caller shapes
+            self._reshape_tops(i, *now)
         for j, weight in enumerate(self.loss_weights[i]):
             if weight:
                 self._write_loss_weight(i, j, tops[j], weight)
@@ -138,7 +140,7 @@ class Execution:
         for segment in self._segments(range(start, end + 1), bool(watched)):
             if self.layers[segment[0]].dynamic:
                 self._resolve(segment[0], end)
-            for i in self._preparing.intersection(segment):
+            for i in sorted(self._preparing.intersection(segment)):
                 self.layers[i].prepare()
             self._run("forward", segment, run_layer, self.callbacks.before_forward, self.callbacks.after_forward)
         for i in self._verifying:

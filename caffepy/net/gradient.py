@@ -50,9 +50,16 @@ class GradientPass:
             if not start <= i <= end:
                 continue
             if self._blob(top).data_storage.on_host:
-                self._inputs[top] = self._host_data(top).copy()
+                self._remember(top, self._host_data(top))
             else:
                 self._inputs.pop(top, None)
+
+    def _remember(self, top: int, data: Floats) -> None:
+        kept = self._inputs.get(top)
+        if kept is None or kept.shape != data.shape:
+            self._inputs[top] = data.copy()
+        else:
+            np.copyto(kept, data)
 
     def _host_data(self, blob: int) -> Floats:
         found = self._blob(blob)
@@ -160,6 +167,7 @@ class Segment:
     """Actions on the diffs that are captured as one, or one layer's backward on the host."""
 
     layers: list[int]
+    """Those that run backward, and those whose tops' diffs are written or taken."""
     on_host: bool
     actions: list[Callable[[], None]]
 
@@ -188,12 +196,13 @@ class Schedule:
                     self._inject(version)
             for version in wanted:
                 if version[0] == i and self._diff(version) in self._active:
-                    self._do(self._take, version)
+                    self._do(self._take, version, layer=i)
                     unreached.discard(version)
             if i in self._steps:
                 self._step(i)
         for version in unreached:
-            self._do(self._zero, self._memory.wanted(version), self._execution.wiring.blob(version))
+            blob = self._execution.wiring.blob(version)
+            self._do(self._zero, self._memory.wanted(version), blob, layer=version[0])
 
     def run(self) -> None:
         """Run the layers and leave the gradients in `memory.wanted`."""
@@ -211,25 +220,23 @@ class Schedule:
 
     # ---- making the schedule
 
-    def _do(self, action: Callable[..., None], *args: Any, layer: int | None = None) -> None:
-        on_host = layer is not None and self._execution.layers[layer].host
+    def _do(self, action: Callable[..., None], *args: Any, layer: int, on_host: bool = False) -> None:
         if on_host or self._segments[-1].on_host:
             self._segments.append(Segment([], on_host, []))
         self._segments[-1].actions.append(functools.partial(action, *args))
-        if layer is not None:
-            self._segments[-1].layers.append(layer)
+        self._segments[-1].layers.append(layer)
 
     def _inject(self, version: graph.Version) -> None:
         diff = self._diff(version)
-        self._do(self._add if diff in self._active else self._put, version)
+        self._do(self._add if diff in self._active else self._put, version, layer=version[0])
         self._active.add(diff)
 
     def _step(self, i: int) -> None:
-        wiring = self._execution.wiring
+        wiring, on_host = self._execution.wiring, self._execution.layers[i].host
         for top in wiring.tops[i]:
             if self._memory.diff(top) not in self._active:
-                self._do(self._zero, self._memory.diff(top), top)
-        self._do(self._execution.backward_layer, i, self._steps[i], self._memory.diff, layer=i)
+                self._do(self._zero, self._memory.diff(top), top, layer=i)
+        self._do(self._execution.backward_layer, i, self._steps[i], self._memory.diff, layer=i, on_host=on_host)
         self._active -= {self._memory.diff(top) for top in wiring.tops[i]}
         self._active |= {
             self._memory.diff(blob) for blob, runs in zip(wiring.bottoms[i], self._steps[i], strict=True) if runs

@@ -122,6 +122,25 @@ def test_only_what_is_below_a_dynamic_layer_is_captured_anew(monkeypatch: pytest
     assert len(ran) == 3  # what has to be compiled is noted, the pass runs, it is captured; from then on replayed
 
 
+BEHIND_A_STOP = """
+layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 4 dim: 3 } } }
+layer { name: "stop" type: "Doubled" bottom: "x" top: "y" }
+"""
+
+
+@pytest.mark.usefixtures("mode")
+@pytest.mark.parametrize("wrt", ["x", "y"])
+def test_a_gradient_follows_the_shapes_of_what_no_captured_layer_reads(wrt: str) -> None:
+    """A batch that shrinks and grows again moves no memory, by which a captured pass would see it."""
+    net = make(BEHIND_A_STOP)
+    for seed, batch in enumerate((4, 2, 2, 4, 4)):
+        net.blobs["x"].reshape(batch, 3)
+        net.forward()
+        diff = noise(batch, 3, seed=seed)
+        found = on_host(net.gradient({"y": diff}, wrt)[wrt])
+        np.testing.assert_array_equal(found, 2 * diff if wrt == "x" else diff)
+
+
 @pytest.mark.usefixtures("mode")
 def test_callbacks_see_each_layer() -> None:
     net = make(FORCED)
