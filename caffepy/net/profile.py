@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from caffepy import device, graph
 from caffepy.blob import SyncedArray
 from caffepy.kernels import Kernel, observed
+from caffepy.layer import Layer
 from caffepy.net.gradient import no_weight_gradients
 
 if TYPE_CHECKING:
@@ -140,8 +142,9 @@ def measure(net: "Net", times: int, *, dry: bool) -> Profile:
     last = len(net.layers) - 1
     execution.forward(0, last)
     kept = [[blob.data.copy() for blob in layer.blobs] if layer.updates_weights else [] for layer in net.layers]
-    costs = [_cost(net, i, lambda i=i: execution.forward_layer(i), 0 if dry else times) for i in range(last + 1)]  # type: ignore[misc]
-    backward = _backward_costs(net, 0 if dry else times)
+    times = 0 if dry else times
+    costs = [_cost(layer, partial(execution.forward_layer, i), times) for i, layer in enumerate(net.layers)]
+    backward = _backward_costs(net, times)
     for layer, arrays in zip(net.layers, kept, strict=True):
         for blob, data in zip(layer.blobs, arrays, strict=False):
             blob.data[...] = data
@@ -154,9 +157,8 @@ def measure(net: "Net", times: int, *, dry: bool) -> Profile:
 def _backward_costs(net: "Net", times: int) -> dict[int, Cost]:
     """By layer, where the gradient of the outputs with respect to the inputs comes by."""
     execution, wiring = net.execution, net.wiring
-    outputs, inputs = (
-        tuple(wiring.versions(wiring.blobs.index(n))[-1] for n in ns) for ns in (net.outputs, net.inputs)
-    )
+    outputs = tuple(wiring.versions(net.blob_index(name))[-1] for name in net.outputs)
+    inputs = tuple(wiring.versions(net.blob_index(name))[0] for name in net.inputs)
     plan = graph.plan_gradient(wiring, execution.facts, outputs, inputs)
     diffs: dict[SyncedArray, SyncedArray] = {}
 
@@ -168,16 +170,11 @@ def _backward_costs(net: "Net", times: int) -> dict[int, Cost]:
         for top in wiring.tops[i]:
             device.current().fill(diff_of(top).array(execution.blobs[top].count, "overwrite"), 1)
         with no_weight_gradients([net.layers[i]]):
-            costs[i] = _cost(
-                net,
-                i,
-                lambda i=i, propagate_down=propagate_down: execution.backward_layer(i, propagate_down, diff_of),  # type: ignore[misc]
-                times,
-            )
+            costs[i] = _cost(net.layers[i], partial(execution.backward_layer, i, propagate_down, diff_of), times)
     return costs
 
 
-def _cost(net: "Net", layer: int, body: Callable[[], object], times: int) -> Cost:
+def _cost(layer: Layer, body: Callable[[], object], times: int) -> Cost:
     flops, moved, launches = 0, 0, 0
 
     def note(kernel: Kernel[Any], args: Any, constants: Mapping[str, Any]) -> bool:
@@ -187,13 +184,13 @@ def _cost(net: "Net", layer: int, body: Callable[[], object], times: int) -> Cos
         launches += len(kernel.launches(*args, **constants))
         return False
 
-    if not net.layers[layer].host:
+    if not layer.host:
         with observed(note):
             body()
     running = device.current()
     if not times:
         ms = None
-    elif isinstance(running, device.Cpu) or net.layers[layer].host:
+    elif isinstance(running, device.Cpu) or layer.host:
         ms = _on_host(body, times)
     else:
         ms = _on_gpu(running, body, times)

@@ -25,6 +25,13 @@ def test_work_is_counted_as_by_hand() -> None:
     assert profile.forward.flops == sum(layer.forward.flops for layer in profile.layers)
 
 
+def test_backward_goes_on_to_what_the_input_held_before_layers_in_place() -> None:
+    shift = 'layer { name: "shift" type: "Power" bottom: "data" top: "data" power_param { shift: -1 } }'
+    text = CHAIN.replace('layer { name: "conv1"', shift + 'layer { name: "conv1"')
+    by_name = {layer.name: layer for layer in make(text).profile(dry=True).layers}
+    assert by_name["shift"].backward is not None
+
+
 def test_a_dry_profile_measures_nothing_and_names_a_floor() -> None:
     profile = make(CHAIN).profile(dry=True)
     assert profile.forward.ms is None
