@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
 from caffepy import device, precision
-from caffepy.blob import Trace
 from caffepy.kernels import compile_ahead
 from caffepy.net.fusion import fused
+from caffepy.storage import Trace
 
 MOST = 64
 """Captured passes that a net keeps; the one not used for longest goes first."""

@@ -170,14 +170,14 @@ def test_a_net_keeps_to_its_device() -> None:
         for _ in range(3):
             for net in nets:
                 np.testing.assert_allclose(net.forward(data=x)["fc"], expected, rtol=1e-4, atol=1e-5)
-        assert [on._gpu for on in (net.blobs["fc"].data_storage for net in nets)] == [first, second, None, None]
+        assert [on.gpu for on in (net.blobs["fc"].data_storage for net in nets)] == [first, second, None, None]
         caffe.set_device(1)
         caffe.set_mode_gpu()
         np.testing.assert_allclose(nets[3].forward(data=x)["fc"], expected, rtol=1e-4, atol=1e-5)
-        assert nets[3].blobs["fc"].data_storage._gpu is second
+        assert nets[3].blobs["fc"].data_storage.gpu is second
         caffe.set_device(0)
         nets[3].forward(data=2 * x)
-        assert nets[3].blobs["fc"].data_storage._gpu is first
+        assert nets[3].blobs["fc"].data_storage.gpu is first
         caffe.set_device(1)
         for _ in range(3):
             np.testing.assert_allclose(nets[3].forward(data=x)["fc"], expected, rtol=1e-4, atol=1e-5)
