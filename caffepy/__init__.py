@@ -8,7 +8,7 @@ from caffepy.classifier import Classifier
 from caffepy.detector import Detector
 from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
 from caffepy.layer import layer_type_list, register
-from caffepy.layers.python import PythonLayer as Layer
+from caffepy.layers.utility.python import PythonLayer as Layer
 from caffepy.logs import quiet_as_glog
 from caffepy.net_spec import NetSpec, params, to_proto
 from caffepy.precision import set_precision

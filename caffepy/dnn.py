@@ -14,7 +14,7 @@ from caffepy import device
 from caffepy.blob import Floats
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError
 from caffepy.graph import nearest
-from caffepy.layers.boxes import best_first, suppress
+from caffepy.layers.detection.boxes import best_first, suppress
 from caffepy.proto.caffe_pb2 import TEST
 from caffepy.pycaffe import Net as CaffeNet
 

@@ -4,7 +4,7 @@
     def relu_forward(bottom_data: Floats, top_data: Floats, *, negative_slope: float) -> None: ...
 
 On NumPy arrays the Python body runs; it is the CPU engine and the definition. On device arrays the kernel of the same
-name in kernels/relu.cu is launched with the same arguments:
+name in relu.cu, in a room of kernels/, is launched with the same arguments:
 
     positional      its parameters, same names, same order; arrays are pointers, None is a null pointer
     keyword-only    compile-time constants, `constexpr float negative_slope`; a frozen dataclass gives one for each of
@@ -176,7 +176,7 @@ class Kernel(Generic[P]):
         wanted = parameters(self.file, launch.entry)
         if [p.name for p in wanted] != self._names(launch):
             raise KernelError(
-                f"{self.name}: {launch.entry} in kernels/{self.file} takes {[p.name for p in wanted]}, "
+                f"{self.name}: {launch.entry} in {self.file} takes {[p.name for p in wanted]}, "
                 f"it is launched with {self._names(launch)}"
             )
         cast: list[Any] = []
@@ -208,7 +208,7 @@ def kernel(
     each: int = 1,
     threads: int = THREADS,
 ) -> Callable[[Callable[P, None]], Kernel[P]]:
-    """Declare an operation by its NumPy body; its CUDA body is in kernels/`file`, or elsewhere, by its whole path."""
+    """Declare an operation by its NumPy body; its CUDA body is in `file`, a name in kernels/ or a whole path."""
     return lambda twin: Kernel(twin, os.fspath(file), per, rows, plan, each, threads)
 
 

@@ -4,7 +4,9 @@ What a type takes is read from its class, its operations from the calls in the c
 messages that the text reads.
 """
 
+import importlib
 import inspect
+import pkgutil
 import re
 import sys
 from collections.abc import Iterator
@@ -12,6 +14,8 @@ from pathlib import Path
 
 from google.protobuf.descriptor import FieldDescriptor
 
+import caffepy.layers
+from caffepy.device import source
 from caffepy.kernels import ALL, Kernel
 from caffepy.layer import TYPES, Arity, Layer
 from caffepy.proto.caffe_pb2 import LayerParameter
@@ -28,7 +32,7 @@ numbers say so, and repeat them after `caffepy.set_random_seed`.
 
 
 def main() -> None:
-    text = f"{HEAD}\n{_contents()}\n" + "\n".join(_section(name, TYPES[name]) for name in sorted(TYPES, key=str.lower))
+    text = f"{HEAD}\n{_contents()}\n" + "\n".join(_chapter(room) for room in _rooms())
     if "--check" in sys.argv[1:]:
         if TARGET.read_text(encoding="utf-8") != text:
             sys.exit("docs/layers.md is not what the code says: run python docs/make_layers.py")
@@ -36,28 +40,51 @@ def main() -> None:
         TARGET.write_text(text, encoding="utf-8")
 
 
+def _rooms() -> dict[str, list[str]]:
+    """The types of each room of `caffepy/layers/`."""
+    rooms: dict[str, list[str]] = {room.name: [] for room in pkgutil.iter_modules(caffepy.layers.__path__)}
+    for name in sorted(TYPES, key=str.lower):
+        rooms[TYPES[name].__module__.split(".")[2]].append(name)
+    return {room: names for room, names in rooms.items() if names}
+
+
 def _contents() -> str:
-    return " · ".join(f"[{name}](#{name.lower()})" for name in sorted(TYPES, key=str.lower)) + "\n"
+    rows = [f"| [{room}](#{room}-layers) | {' · '.join(map(_link, names))} |" for room, names in _rooms().items()]
+    return "\n".join(["| | |", "|---|---|", *rows, ""])
+
+
+def _link(name: str) -> str:
+    return f"[{name}](#{name.lower()})"
+
+
+def _chapter(room: str) -> str:
+    told = inspect.cleandoc(importlib.import_module(f"caffepy.layers.{room}").__doc__ or "")
+    sections = [_section(name, TYPES[name]) for name in _rooms()[room]]
+    return "\n".join([f"## {room.capitalize()} layers", "", told, "", *sections])
 
 
 def _section(name: str, cls: type[Layer]) -> str:
-    source = "\n".join(inspect.getsource(base) for base in _own_classes(cls))
-    lines = [f"## {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+    text = "\n".join(inspect.getsource(base) for base in _own_classes(cls))
+    lines = [f"### {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
     runs = "host" if cls.host else "CPU, GPU"
     facts = [f"bottoms {_arity(cls.bottoms)}", f"tops {_arity(cls.tops)}", runs]
     facts += ["may run in place"] if cls.in_place else []
     facts += ["a loss: loss_weight 1"] if cls.is_loss else []
     facts += ["tops' shapes depend on the data"] if cls.dynamic else []
-    facts += ["draws random numbers"] if re.search(r"\brng\b|draw_seed|seed", source) else []
+    facts += ["draws random numbers"] if re.search(r"\brng\b|draw_seed|seed", text) else []
     lines += [f"*{'; '.join(facts)}; `{_path(cls)}`*", ""]
-    for message in sorted(set(re.findall(r"param\.(\w+_param)\b", source))):
+    for message in sorted(set(re.findall(r"param\.(\w+_param)\b", text))):
         lines += [*_parameters(message), ""]
     own = [op for op in ALL.values() if op.twin.__module__ == cls.__module__]
-    if operations := list(_operations(source)) or own:
+    if operations := list(_operations(text)) or own:
         lines += ["| operation | gives | kernel |", "|---|---|---|"]
-        lines += [f"| `{op.name}` | {_cell(op.__doc__)} | `{op.file}` |" for op in operations]
+        lines += [f"| `{op.name}` | {_cell(op.__doc__)} | `{_kernel(op.file)}` |" for op in operations]
         lines.append("")
     return "\n".join(lines)
+
+
+def _kernel(file: str) -> str:
+    return source.files()[file].relative_to(source.folder()).as_posix()
 
 
 def _own_classes(cls: type[Layer]) -> list[type]:
@@ -109,8 +136,8 @@ def _default(field: FieldDescriptor) -> str:
     return str(field.default_value)
 
 
-def _operations(source: str) -> Iterator[Kernel[...]]:
-    for name in dict.fromkeys(re.findall(r"\b(\w+)\(", source)):
+def _operations(text: str) -> Iterator[Kernel[...]]:
+    for name in dict.fromkeys(re.findall(r"\b(\w+)\(", text)):
         if name in ALL:
             yield ALL[name]
 

@@ -221,13 +221,13 @@ def test_a_spec_is_read_back() -> None:
 
 
 def test_layers_is_pycaffes_and_the_package_of_layer_types() -> None:
-    from caffepy.layers import Convolution, relu
+    from caffepy.layers import Convolution, activation
 
-    assert isinstance(relu, ModuleType)
-    assert isinstance(L.relu, ModuleType)
+    assert isinstance(activation, ModuleType)
+    assert isinstance(L.activation, ModuleType)
     assert Convolution(L.Input(), num_output=1).fn.type_name == "Convolution"
     assert "num_output" in (L.Convolution.__doc__ or "")
-    assert {"Convolution", "Data", "Python", "relu"} <= set(dir(L))
+    assert {"Convolution", "Data", "Python", "activation"} <= set(dir(L))
     assert not hasattr(L, "convolution_")
     assert Function("Sinkhorn", (L.Input(),), {}).tops[0].to_proto().layer[1].type == "Sinkhorn"
 

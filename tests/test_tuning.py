@@ -11,10 +11,10 @@ import pytest
 
 from caffepy import device, precision, tuning
 from caffepy.device import source
-from caffepy.layers import gemm_plan
-from caffepy.layers.convolution import convolution_backward
-from caffepy.layers.inner_product import inner_product_backward_weights, inner_product_forward
-from caffepy.layers.window import Window
+from caffepy.layers.basis import gemm_plan
+from caffepy.layers.common.inner_product import inner_product_backward_weights, inner_product_forward
+from caffepy.layers.vision.convolution import convolution_backward
+from caffepy.layers.vision.window import Window
 from tests.gpu_mode import downloaded, running
 from tests.kernels.recording import Ghost, Recorder
 

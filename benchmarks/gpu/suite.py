@@ -17,8 +17,8 @@ from benchmarks.worker import build
 from caffepy.blob import SyncedArray
 from caffepy.errors import CaffeError
 from caffepy.kernels import compile_ahead
-from caffepy.layers.inner_product import inner_product_forward
-from caffepy.layers.inner_product_plan import workspace_count
+from caffepy.layers.common.inner_product import inner_product_forward
+from caffepy.layers.common.inner_product_plan import workspace_count
 from caffepy.tuning import measuring
 
 if TYPE_CHECKING:

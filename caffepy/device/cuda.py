@@ -107,7 +107,7 @@ class Cuda:
             try:
                 module.compile()
             except self._cupy.cuda.compiler.CompileException as error:
-                raise KernelError(f"kernels/{file} does not compile: {error}") from error
+                raise KernelError(f"kernel file {file} does not compile: {error}") from error
         return _Module(self, module)
 
     def launch(

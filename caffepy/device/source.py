@@ -16,26 +16,31 @@ def folder() -> Path:
     """Where the .cu files are: a checkout's kernels/, else the installed caffepy/_cuda/."""
     package = Path(__file__).parents[1]
     checkout = package.parent / "kernels"
-    return checkout if (checkout / "common.cuh").is_file() else package / "_cuda"
+    return checkout if (checkout / "basis" / "common.cuh").is_file() else package / "_cuda"
+
+
+@cache
+def files() -> dict[str, Path]:
+    """The files of all rooms of `folder()`, by name: each name is there once."""
+    return {path.name: path for path in folder().rglob("*.cu*")}
 
 
 @cache
 def text(file: str) -> str:
-    """The file, of `folder()` or anywhere by its whole path, with its `#include "..."` written in, each file once.
+    """The file, one of `files()` or anywhere by its whole path, with its `#include "..."` written in, each file once.
 
-    What it includes is looked for beside it, then in `folder()`.
+    What it includes is looked for beside it if it was given by path, then among `files()`.
     CuPy's disk cache knows a kernel by its text and options alone, so a header reached through -I could change unseen.
     """
     seen: set[str] = set()
-    places = [Path(file).parent, folder()] if Path(file).is_absolute() else [folder()]
+    own = Path(file).is_absolute()
+    place = Path(file).parent if own else folder()
 
     def expand(name: str) -> str:
-        path = next((place / name for place in places if (place / name).is_file()), None)
+        path = place / name if own and (place / name).is_file() else files().get(name)
         if path is None:
-            remedy = (
-                "give a path that there is" if len(places) > 1 else "the installation is not whole, install it again"
-            )
-            raise KernelError(f"kernel file {places[0] / name} is missing: {remedy}")
+            remedy = "give a path that there is" if own else "the installation is not whole, install it again"
+            raise KernelError(f"kernel file {place / name} is missing: {remedy}")
         lines = [f'#line 1 "{name}"']
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             include = re.match(r'\s*#include\s+"(.+)"', line)
@@ -82,7 +87,7 @@ def parameters(file: str, entry: str) -> tuple[Parameter, ...]:
     pattern = rf'extern\s+"C"\s+__global__\s+{bounds}void\s+{bounds}{entry}\s*\(([^)]*)\)'
     found = re.search(pattern, text(file))
     if found is None:
-        raise KernelError(f'kernels/{file} has no `extern "C" __global__ void {entry}(...)`')
+        raise KernelError(f'kernel file {file} has no `extern "C" __global__ void {entry}(...)`')
     listed = []
     for parameter in found[1].split(","):
         words = re.sub(r"\bconst\b|__restrict__", " ", parameter).replace("*", "* ").split()

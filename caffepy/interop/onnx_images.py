@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffepy.interop.onnx_layers import CONVERTERS, FLOAT, Site, converts
-from caffepy.layers.global_pooling import LOWEST
-from caffepy.layers.rearrange import channels_last
+from caffepy.layers.utility.rearrange import channels_last
+from caffepy.layers.vision.global_pooling import LOWEST
 from caffepy.proto.caffe_pb2 import PoolingParameter
 
 __all__ = ["CONVERTERS"]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffepy.blob import Shape
-from caffepy.layers.selu import ALPHA, SCALE
+from caffepy.layers.activation.selu import ALPHA, SCALE
 from caffepy.proto.caffe_pb2 import EltwiseParameter, ReductionParameter
 
 if TYPE_CHECKING:

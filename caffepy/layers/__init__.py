@@ -1,4 +1,4 @@
-"""The layer types; importing this package registers them all.
+"""The layer types, in rooms by what a layer does; importing this package registers them all.
 
 As pycaffe's `caffe.layers` it has for every type a function that describes such a layer: `L.Convolution(...)`.
 """
@@ -10,8 +10,8 @@ from typing import Any
 
 from caffepy import net_spec
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

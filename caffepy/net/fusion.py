@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from caffepy.kernels import Kernel, observed, observing
-from caffepy.layers.relu import relu_forward
+from caffepy.layers.activation.relu import relu_forward
 
 
 def fused(body: Callable[[], object]) -> None:

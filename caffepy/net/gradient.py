@@ -12,7 +12,7 @@ from caffepy import device, graph
 from caffepy.blob import Blob, Floats, SyncedArray, fit
 from caffepy.errors import ArgumentError, StateError
 from caffepy.layer import Layer
-from caffepy.layers.split import split_backward
+from caffepy.layers.utility.split import split_backward
 
 if TYPE_CHECKING:
     from caffepy.net.execution import Execution

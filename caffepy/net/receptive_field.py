@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from caffepy.blob import Shape
 from caffepy.layer import Layer
-from caffepy.layers.convolution import Convolution
-from caffepy.layers.deconvolution import Deconvolution
-from caffepy.layers.lrn import LRN
-from caffepy.layers.pooling import Pooling
+from caffepy.layers.normalization.lrn import LRN
+from caffepy.layers.vision.convolution import Convolution
+from caffepy.layers.vision.deconvolution import Deconvolution
+from caffepy.layers.vision.pooling import Pooling
 
 if TYPE_CHECKING:
     from caffepy.net.net import Net

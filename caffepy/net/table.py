@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from caffepy.blob import Shape, SyncedArray
 from caffepy.layer import Layer
-from caffepy.layers.convolution import Convolution
-from caffepy.layers.deconvolution import Deconvolution
-from caffepy.layers.inner_product import InnerProduct
-from caffepy.layers.recurrent import Recurrent
+from caffepy.layers.common.inner_product import InnerProduct
+from caffepy.layers.recurrent.recurrent import Recurrent
+from caffepy.layers.vision.convolution import Convolution
+from caffepy.layers.vision.deconvolution import Deconvolution
 from caffepy.net.receptive_field import ReceptiveField, receptive_fields
 
 if TYPE_CHECKING:

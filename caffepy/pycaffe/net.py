@@ -12,7 +12,7 @@ from caffepy.blob import Blob, Floats, fit
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError
 from caffepy.graph import nearest
 from caffepy.layer import Layer
-from caffepy.layers.memory_data import MemoryData
+from caffepy.layers.data.memory_data import MemoryData
 from caffepy.net import weights as files
 from caffepy.net.execution import Callback
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter

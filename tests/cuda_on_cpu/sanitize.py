@@ -1,6 +1,6 @@
 """Python in a process of its own whose kernels are built with sanitizers.
 
-python -m tests.cuda_on_cpu.sanitize address -m pytest tests/layers/test_relu.py
+python -m tests.cuda_on_cpu.sanitize address -m pytest tests/layers/activation/test_relu.py
 
 address  AddressSanitizer and UBSan: accesses out of bounds of global, shared and local arrays, misaligned vectors,
          overflow of signed integers. About twice slower.

@@ -16,5 +16,5 @@ def test_sanitizers_say_nothing_of_the_kernels(kind: str) -> None:
 
 
 def test_the_nets_launch_every_kernel() -> None:
-    there = {(file.name, name) for file in source.folder().glob("*.cu") for name in build.kernels(file.read_text())}
+    there = {(file.name, name) for file in source.folder().rglob("*.cu") for name in build.kernels(file.read_text())}
     assert there - set().union(*sanitized_nets.chosen().values()) == set()

@@ -133,7 +133,7 @@ def test_all_variants_in_tf32(arch: int) -> None:
 
 def test_every_kernel_is_launched_by_some_net() -> None:
     """So that it is compiled above; and a kernel that nothing launches is nobody's."""
-    there = {(file.name, name) for file in source.folder().glob("*.cu") for name in build.kernels(file.read_text())}
+    there = {(file.name, name) for file in source.folder().rglob("*.cu") for name in build.kernels(file.read_text())}
     everything = [
         variant for kind in (important(), unimportant()) for variants in kind.values() for variant in variants
     ]

@@ -3,17 +3,25 @@
 import numpy as np
 import pytest
 
-from caffepy.layers.axpy import axpy_forward
-from caffepy.layers.bn import bn_gather
-from caffepy.layers.broadcast import broadcast_backward, broadcast_forward
-from caffepy.layers.inner_distance import (
+from caffepy.layers.activation.insanity import insanity_forward
+from caffepy.layers.activation.selu import selu_backward, selu_dropout_forward, selu_forward
+from caffepy.layers.common.inner_distance import (
     inner_distance_backward,
     inner_distance_backward_weights,
     inner_distance_forward,
 )
-from caffepy.layers.insanity import insanity_forward
-from caffepy.layers.loss import LabelRule
-from caffepy.layers.normalize import (
+from caffepy.layers.detection.ohem import smooth_l1_loss_each, softmax_loss_each
+from caffepy.layers.detection.roi_pooling import (
+    psroi_pool_backward,
+    psroi_pool_forward,
+    roi_check,
+    roi_pool_backward,
+    roi_pool_forward,
+)
+from caffepy.layers.loss.loss import LabelRule
+from caffepy.layers.loss.sigmoid_loss import sigmoid_loss_targets
+from caffepy.layers.normalization.bn import bn_gather
+from caffepy.layers.normalization.normalize import (
     How,
     normalize_backward,
     normalize_backward_weights,
@@ -21,18 +29,10 @@ from caffepy.layers.normalize import (
     normalize_lengths,
     normalize_sums,
 )
-from caffepy.layers.ohem import smooth_l1_loss_each, softmax_loss_each
-from caffepy.layers.roi_pooling import (
-    psroi_pool_backward,
-    psroi_pool_forward,
-    roi_check,
-    roi_pool_backward,
-    roi_pool_forward,
-)
-from caffepy.layers.selu import selu_backward, selu_dropout_forward, selu_forward
-from caffepy.layers.sigmoid_loss import sigmoid_loss_targets
-from caffepy.layers.upsample import unpool_backward, unpool_claim, unpool_clear, unpool_forward
-from caffepy.layers.yolo_seg import yolo_seg_backward, yolo_seg_forward, yolo_seg_scales
+from caffepy.layers.segmentation.yolo_seg import yolo_seg_backward, yolo_seg_forward, yolo_seg_scales
+from caffepy.layers.utility.axpy import axpy_forward
+from caffepy.layers.utility.broadcast import broadcast_backward, broadcast_forward
+from caffepy.layers.vision.upsample import unpool_backward, unpool_claim, unpool_clear, unpool_forward
 from tests.gpu_mode import check_bodies
 
 pytestmark = pytest.mark.usefixtures("gpu")

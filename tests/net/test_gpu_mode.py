@@ -249,7 +249,7 @@ def test_out_of_memory_names_the_layer_and_leaves_the_net_usable(gpu: Any, monke
 
 
 def test_an_operation_does_not_mix_devices(gpu: Any) -> None:
-    from caffepy.layers.relu import relu_forward
+    from caffepy.layers.activation.relu import relu_forward
 
     with pytest.raises(KernelError, match="not all in one place: bottom_data on the host, top_data on the GPU"):
         relu_forward(np.ones(3, np.float32), gpu.zeros(3, np.float32), negative_slope=0.0)

@@ -1,4 +1,4 @@
-// Stands in for kernels/ptx.cuh: the same functions, without the machine's instructions.
+// Stands in for kernels/basis/ptx.cuh: the same functions, without the machine's instructions.
 #pragma once
 
 // Rounds to the 10 bits of mantissa of TF32: to nearest, ties away from zero (cvt.rna). All NaNs become one.

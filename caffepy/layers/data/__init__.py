@@ -1,0 +1,1 @@
+"""Blobs that come from outside the net: files, arrays, fillers, the caller."""

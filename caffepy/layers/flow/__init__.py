@@ -1,0 +1,1 @@
+"""Motion between two images: correlations, warps and lengths of flow vectors."""

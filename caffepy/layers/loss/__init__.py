@@ -1,0 +1,1 @@
+"""What training makes small, and Accuracy, which is measured beside it."""

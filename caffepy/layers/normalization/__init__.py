@@ -1,0 +1,1 @@
+"""Values brought to a common size, by statistics of the batch, of a channel or of their neighbours."""

@@ -1,0 +1,218 @@
+"""BatchNorm: each channel to mean 0 and variance 1, by the batch's statistics or by those gathered before."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from caffepy.blob import Arrays, Floats, Shape
+from caffepy.kernels import kernel
+from caffepy.layer import Layer, State, register
+from caffepy.layers.basis.channelwise import channel_blocks, channel_products, channel_sums
+from caffepy.proto.caffe_pb2 import TEST, FillerParameter
+
+
+@register("BatchNorm", bottoms=1, tops=1)
+class BatchNorm(Layer):
+    """(n, c, ...) -> the same; top = (bottom - mean[c]) / sqrt(variance[c] + eps) (Ioffe & Szegedy 2015). In place too.
+
+    Weights: sums of means (c) and of variances (c) over the batches seen, each sum multiplied by
+    moving_average_fraction before the next is added, and the sum of the weights they were added with (1). Global
+    statistics are the first two divided by the third (Caffe: batch_norm_layer.cpp). They are not learned.
+    """
+
+    in_place = True
+    updates_weights = True
+    reads = ()
+    param_reads = ()
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        p = self.param.batch_norm_param
+        self.eps, self.fraction = p.eps, p.moving_average_fraction
+        self.use_global_stats = p.use_global_stats if p.HasField("use_global_stats") else self.phase == TEST
+        self.adds_to_deviation = not p.add_eps_before_sqrt
+        if self.adds_to_deviation and not self.use_global_stats:
+            raise self.error(
+                "add_eps_before_sqrt: false is there for use_global_stats: true only; leave it out for training"
+            )
+        for index, spec in enumerate(self.param.param):
+            if spec.lr_mult != 0:
+                raise self.error(f"param {index}: lr_mult is {spec.lr_mult:g}; the statistics are not learned, give 0")
+        channels = self._channels(bottom_shapes[0])
+        for shape in ((channels,), (channels,), (1,)):
+            self.add_weights(shape, FillerParameter())
+
+    def _channels(self, bottom: Shape) -> int:
+        return bottom[1] if len(bottom) > 1 else 1
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        bottom = bottom_shapes[0]
+        channels = self._channels(bottom)
+        if (channels,) != self.blobs[0].shape:
+            raise self.error(f"bottom shape {bottom} has {channels} channels, the statistics {self.blobs[0].count}")
+        self.extent = (bottom[0] if bottom else 1), channels, math.prod(bottom[2:])
+        self.mean: State = self.state("mean", (channels,))
+        self.variance: State = self.state("variance", (channels,))
+        if not self.use_global_stats:
+            self.normalized: State = self.state("normalized", bottom)
+            self.mean_diff: State = self.state("mean_diff", (channels,))
+            self.mean_product: State = self.state("mean_product", (channels,))
+        return [bottom]
+
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        data, mean, variance = bottom[0].data, self.mean.array, self.variance.array
+        mean_sum, variance_sum, weight_sum = (blob.data for blob in self.params)
+        if self.use_global_stats:
+            batch_norm_global_stats(mean_sum, variance_sum, weight_sum, mean, variance)
+            if self.adds_to_deviation:
+                batch_norm_widen(self.eps, variance)
+            batch_norm_forward(data, mean, variance, *self.extent, None, top[0].data, eps=self._added)
+            return
+        batch_norm_batch_stats(data, *self.extent, mean, variance)
+        values = self.extent[0] * self.extent[2]
+        batch_norm_gather_stats(mean, variance, values, mean_sum, variance_sum, weight_sum, fraction=self.fraction)
+        batch_norm_forward(data, mean, variance, *self.extent, self.normalized.array, top[0].data, eps=self.eps)
+
+    @property
+    def _added(self) -> float:
+        return 0.0 if self.adds_to_deviation else self.eps
+
+    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        if not propagate_down[0]:
+            return
+        top_diff, bottom_diff, variance = top[0].diff, bottom[0].diff, self.variance.array
+        if self.use_global_stats:
+            batch_norm_global_backward(top_diff, variance, *self.extent, bottom_diff, eps=self._added)
+            return
+        normalized, mean_diff, mean_product = self.normalized.array, self.mean_diff.array, self.mean_product.array
+        batch_norm_diff_stats(top_diff, normalized, *self.extent, mean_diff, mean_product)
+        batch_norm_backward(
+            top_diff, normalized, mean_diff, mean_product, variance, *self.extent, bottom_diff, eps=self.eps
+        )
+
+
+@kernel("batch_norm_stats.cu", per="mean")
+def batch_norm_global_stats(
+    mean_sum: Floats, variance_sum: Floats, weight_sum: Floats, mean: Floats, variance: Floats
+) -> None:
+    """mean = mean_sum / weight_sum, variance = variance_sum / weight_sum; zeros where nothing was gathered"""
+    factor = np.float32(0) if weight_sum[0] == 0 else 1 / weight_sum[0]
+    np.multiply(mean_sum, factor, out=mean)
+    np.multiply(variance_sum, factor, out=variance)
+
+
+@kernel("batch_norm_stats.cu", per="variance")
+def batch_norm_widen(eps: float, variance: Floats) -> None:
+    """variance = (sqrt(variance) + eps)^2"""
+    np.square(np.sqrt(variance) + np.float32(eps), out=variance)
+
+
+@kernel("batch_norm_stats.cu", rows="mean", threads=1024)
+def batch_norm_batch_stats(
+    bottom_data: Floats, num: int, channels: int, inner: int, mean: Floats, variance: Floats
+) -> None:
+    """mean[c] = mean over n, i of bottom[n, c, i]; variance[c] = mean over n, i of (bottom[n, c, i] - mean[c])^2"""
+    x = bottom_data.reshape(num, channels, inner)
+    mean[...] = channel_sums(x)
+    mean /= np.float32(num * inner)
+    variance[...] = 0
+    for part in channel_blocks(num, channels, inner):
+        centred = x[part] - mean[part[1], None]
+        variance[part[1]] += channel_products(centred, centred)
+    variance /= np.float32(num * inner)
+
+
+@kernel("batch_norm_gather.cu", per="mean")
+def batch_norm_gather_stats(
+    mean: Floats,
+    variance: Floats,
+    values: int,
+    mean_sum: Floats,
+    variance_sum: Floats,
+    weight_sum: Floats,
+    *,
+    fraction: float,
+) -> None:
+    """Each sum = fraction * sum + (mean, variance * values / (values - 1), 1), for means over `values` values"""
+    unbiased = values / (values - 1) if values > 1 else 1
+    for total, new in ((mean_sum, mean), (variance_sum, variance * np.float32(unbiased)), (weight_sum, np.float32(1))):
+        total *= np.float32(fraction)
+        total += new
+
+
+@kernel("batch_norm.cu", per="top_data", each=4)
+def batch_norm_forward(
+    bottom_data: Floats,
+    mean: Floats,
+    variance: Floats,
+    num: int,
+    channels: int,
+    inner: int,
+    normalized: Floats | None,
+    top_data: Floats,
+    *,
+    eps: float,
+) -> None:
+    """top[n, c, i] = (bottom[n, c, i] - mean[c]) / sqrt(variance[c] + eps); normalized = top"""
+    x, y = bottom_data.reshape(num, channels, inner), top_data.reshape(num, channels, inner)
+    factor = _inverse_deviation(variance, eps)
+    for part in channel_blocks(num, channels, inner):
+        np.subtract(x[part], mean[part[1], None], out=y[part])
+        y[part] *= factor[part[1]]
+        if normalized is not None:
+            normalized.reshape(num, channels, inner)[part] = y[part]
+
+
+@kernel("batch_norm.cu", per="bottom_diff", each=4)
+def batch_norm_global_backward(
+    top_diff: Floats, variance: Floats, num: int, channels: int, inner: int, bottom_diff: Floats, *, eps: float
+) -> None:
+    """bottom_diff[n, c, i] = top_diff[n, c, i] / sqrt(variance[c] + eps)"""
+    dy, dx = top_diff.reshape(num, channels, inner), bottom_diff.reshape(num, channels, inner)
+    np.multiply(dy, _inverse_deviation(variance, eps), out=dx)
+
+
+@kernel("batch_norm_stats.cu", rows="mean_diff", threads=1024)
+def batch_norm_diff_stats(
+    top_diff: Floats,
+    normalized: Floats,
+    num: int,
+    channels: int,
+    inner: int,
+    mean_diff: Floats,
+    mean_product: Floats,
+) -> None:
+    """mean_diff[c] = mean over n, i of top_diff; mean_product[c] = mean over n, i of top_diff * normalized"""
+    dy, y = top_diff.reshape(num, channels, inner), normalized.reshape(num, channels, inner)
+    np.divide(channel_sums(dy), np.float32(num * inner), out=mean_diff)
+    np.divide(channel_products(dy, y), np.float32(num * inner), out=mean_product)
+
+
+@kernel("batch_norm.cu", per="bottom_diff", each=4)
+def batch_norm_backward(
+    top_diff: Floats,
+    normalized: Floats,
+    mean_diff: Floats,
+    mean_product: Floats,
+    variance: Floats,
+    num: int,
+    channels: int,
+    inner: int,
+    bottom_diff: Floats,
+    *,
+    eps: float,
+) -> None:
+    """bottom_diff[n, c, i] = (top_diff - mean_diff[c] - mean_product[c] * normalized) / sqrt(variance[c] + eps)"""
+    dy, y = top_diff.reshape(num, channels, inner), normalized.reshape(num, channels, inner)
+    dx, factor = bottom_diff.reshape(num, channels, inner), _inverse_deviation(variance, eps)
+    for part in channel_blocks(num, channels, inner):
+        along = y[part] * mean_product[part[1], None]
+        along += mean_diff[part[1], None]
+        np.subtract(dy[part], along, out=dx[part])
+        dx[part] *= factor[part[1]]
+
+
+def _inverse_deviation(variance: Floats, eps: float) -> Floats:
+    """(channels, 1): 1 / sqrt(variance + eps)"""
+    factor: Floats = 1 / np.sqrt(variance + np.float32(eps))
+    return factor[:, None]

@@ -1,0 +1,1 @@
+"""A label for each pixel: refined by a random field, measured, trained."""

@@ -1,0 +1,37 @@
+"""The rooms: a layer, its kernels and its tests stand in rooms of one name."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from caffepy.kernels import ALL
+from tests.shared import ROOT
+
+ROOMS = {folder.name for folder in (ROOT / "caffepy" / "layers").iterdir() if (folder / "__init__.py").is_file()}
+KERNELS = [*(ROOT / "kernels").rglob("*.cu*")]
+
+
+@pytest.mark.parametrize("place", ["kernels", "tests/layers", "tests/kernels_on_cpu"])
+def test_every_folder_is_a_room(place: str) -> None:
+    folders = {folder.name for folder in (ROOT / place).iterdir() if folder.is_dir() and folder.name != "__pycache__"}
+    assert folders <= ROOMS
+
+
+def test_a_kernel_file_stands_in_the_room_of_its_operations_or_below_all_of_them() -> None:
+    rooms = {file.name: file.parent.name for file in KERNELS}
+    for operation in ALL.values():
+        place = operation.twin.__module__.split(".")
+        if place[:2] == ["caffepy", "layers"]:
+            assert rooms[operation.file] in (place[2], "basis"), operation.name
+
+
+def test_no_two_kernel_files_have_one_name() -> None:
+    names = Counter(file.name for file in KERNELS)
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_no_room_is_a_hall() -> None:
+    folders = [Path(place) / room for place in ("caffepy/layers", "kernels", "tests/layers") for room in ROOMS]
+    counts = {folder: len([*(ROOT / folder).glob("*.*")]) for folder in folders}
+    assert {folder: count for folder, count in counts.items() if count > 30} == {}
