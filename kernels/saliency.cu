@@ -1,9 +1,13 @@
-// Maps of gradients.     NumPy: caffepy/saliency/gradient.py
+// Batches of images that methods try, and maps of what they find.     NumPy: caffepy/saliency/{operations,maps}.py
 //
-// Layout     gradient (num, channels, inner), maps (num, inner); `count` elements of maps.
-// Launch     1-D, any grid (grid-stride): a thread per position, so that neighbours read neighbours. Deterministic.
-// Source     Simonyan, Vedaldi & Zisserman 2013, section 3.1.
-#include "common.cuh"
+// Layout     images and blobs (num, channels, inner), maps (num, inner), `count` elements of what is written.
+// Launch     1-D, any grid (grid-stride), a thread per element, so that neighbours read neighbours; cam_weights: a
+//            block per element of weights. Deterministic: sums are in the order that the launch alone decides.
+// Source     Simonyan, Vedaldi & Zisserman 2013, section 3.1 (channel_maximum); Box & Muller 1958 (noise); Selvaraju et
+//            al. 2017 and Chattopadhay et al. 2018 (cam_weights).
+#include "fours.cuh"
+#include "philox.cuh"
+#include "reduce.cuh"
 
 // maps[n, i] = max over c of |gradient[n, c, i]|; NaN if one of them is
 extern "C" __global__ void channel_maximum_forward(
@@ -16,5 +20,99 @@ extern "C" __global__ void channel_maximum_forward(
       if (size > most || size != size) most = size;  // once it is NaN, nothing is greater
     }
     maps[i] = most;
+  }
+}
+
+// maps[n, i] = sum over c of weights[n, c] * values[n, c, i]; missing weights are 1; max(that, 0) if positive
+extern "C" __global__ void channel_sum_forward(
+    int count, const float* __restrict__ values, const float* __restrict__ weights, int channels, int inner,
+    int positive, float* __restrict__ maps) {
+  FOR_EACH(i, count) {
+    const int n = i / inner;
+    const float* const first = values + n * channels * inner + i % inner;
+    float sum = 0;
+    for (int c = 0; c < channels; ++c) sum += first[c * inner] * (weights ? weights[n * channels + c] : 1);
+    maps[i] = positive && sum < 0 ? 0 : sum;
+  }
+}
+
+// weights[p] = mean over i of gradient; plus_plus: sum over i of alpha * max(gradient, 0), where
+// alpha = gradient^2 / (2 gradient^2 + gradient^3 * sum over i of values + 1e-6), 0 where gradient is 0
+extern "C" __global__ void cam_weights(
+    int count, const float* __restrict__ values, const float* __restrict__ gradient, int inner, int plus_plus,
+    float* __restrict__ weights) {
+  const float* const a = values + blockIdx.x * inner;
+  const float* const g = gradient + blockIdx.x * inner;
+  float sum = 0;
+  if (plus_plus) {
+    float total = 0;
+    for (int i = threadIdx.x; i < inner; i += blockDim.x) total += a[i];
+    total = block_sum(total);
+    for (int i = threadIdx.x; i < inner; i += blockDim.x) {
+      const float square = g[i] * g[i];
+      const float divisor = 2 * square + total * square * g[i] + 1e-6f;
+      if (g[i] > 0) sum += square / divisor * g[i];
+    }
+  } else {
+    for (int i = threadIdx.x; i < inner; i += blockDim.x) sum += g[i];
+  }
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) weights[blockIdx.x] = plus_plus ? sum : sum / inner;
+}
+
+// images = first * second
+extern "C" __global__ void product_of(int count, const float* first, const float* second, float* images) {
+  map(count, first, second, images, [](float a, float b) { return a * b; });
+}
+
+// total[i] += sum over k < terms of weights[k] * values[k, i] ^ power, power 1 or 2
+extern "C" __global__ void weighted_powers(
+    int count, const float* __restrict__ values, const float* __restrict__ weights, int terms, int power,
+    float* __restrict__ total) {
+  FOR_EACH(i, count) {
+    float sum = 0;
+    for (int k = 0; k < terms; ++k) {
+      const float value = values[k * count + i];
+      sum += weights[k] * (power == 2 ? value * value : value);
+    }
+    total[i] += sum;
+  }
+}
+
+// u[j] of the seed's sequence
+__device__ __forceinline__ float uniform_at(long long j, int seed) {
+  return uniform(philox(Word(j / 8) + 1, Word(seed)), int(j % 8));
+}
+
+// noisy[k, i] = image[i] + sigma[0] * normal deviate number (first + k) * inner + i of the seed; number j is
+// sqrt(-2 log(1 - u[2 j])) * cos(2 pi u[2 j + 1])
+extern "C" __global__ void noisy_forward(
+    int count, const float* __restrict__ image, int inner, const int* __restrict__ seed, int first,
+    const float* __restrict__ sigma, float* __restrict__ noisy) {
+  FOR_EACH(i, count) {
+    const long long j = 2 * ((long long)first * inner + i);
+    const float radius = sqrtf(-2 * logf(1 - uniform_at(j, seed[0])));
+    noisy[i] = image[i % inner] + sigma[0] * (radius * cosf(6.28318531f * uniform_at(j + 1, seed[0])));
+  }
+}
+
+// path[k, i] = start[i] + alphas[k] * (end[i] - start[i])
+extern "C" __global__ void path_forward(
+    int count, const float* __restrict__ start, const float* __restrict__ end, int inner,
+    const float* __restrict__ alphas, float* __restrict__ path) {
+  FOR_EACH(i, count) {
+    const int at = i % inner;
+    path[i] = start[at] + alphas[i / inner] * (end[at] - start[at]);
+  }
+}
+
+// blended[k, c, i] = background[c, i] + masks[k, i] * (image[c, i] - background[c, i])
+extern "C" __global__ void blend_forward(
+    int count, const float* __restrict__ image, const float* __restrict__ background,
+    const float* __restrict__ masks, int channels, int inner, float* __restrict__ blended) {
+  FOR_EACH(i, count) {
+    const int at = i % (channels * inner);
+    const float mask = masks[i / (channels * inner) * inner + at % inner];
+    blended[i] = background[at] + mask * (image[at] - background[at]);
   }
 }

@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from caffepy.classifier import Classifier
-from caffepy.cli.classes import Classes, read_labels
+from caffepy.cli.classes import Classes
 from caffepy.cli.command import Subcommand
 from caffepy.cli.pictures import PictureJob, only_output, picture_options
 from caffepy.errors import ArgumentError
+from caffepy.saliency.labels import read_labels
 
 
 @click.command(cls=Subcommand)

@@ -10,10 +10,10 @@ import numpy as np
 from caffepy.cli.command import Subcommand
 from caffepy.cli.options import PLACE_OPTIONS, NetChoice
 from caffepy.cli.pictures import PictureJob
-from caffepy.cli.preprocess import IMAGENET_MEAN
 from caffepy.detector import Detector
 from caffepy.errors import ArgumentError, MissingFileError
 from caffepy.proto.files import replacing
+from caffepy.saliency.preprocess import IMAGENET_MEAN
 
 _WINDOW = ("ymin", "xmin", "ymax", "xmax")
 _HEAD = ["filename", *_WINDOW]

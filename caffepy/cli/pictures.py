@@ -10,10 +10,10 @@ import click
 
 from caffepy import io
 from caffepy.cli.options import PLACE_OPTIONS, WEIGHTS_ENDINGS, NetChoice
-from caffepy.cli.preprocess import IMAGENET_MEAN, preprocessing_of
 from caffepy.errors import ArgumentError, MissingFileError
 from caffepy.io import Array
 from caffepy.picture_net import PictureNet
+from caffepy.saliency.preprocess import IMAGENET_MEAN, preprocess_of
 
 P = TypeVar("P", bound=PictureNet)
 
@@ -33,9 +33,9 @@ class PictureJob:
         self.net.check()
         net = kind(self.net.model, self.net.weights, device=self.net.device)  # type: ignore[arg-type]
         in_ = net.inputs[0]
-        preprocessing = preprocessing_of(net.blob(in_).shape, self.mean, self.scale)
-        preprocessing.configure(net.transformer, in_)
-        return net, preprocessing.describe()
+        preprocess = preprocess_of(net.blob(in_).shape, self.mean, self.scale)
+        preprocess.configure(net.transformer, in_)
+        return net, preprocess.describe(net.blob(in_).shape[1:])
 
     def batches(self, net: PictureNet, each: int = 1) -> Iterator[tuple[list[str], list[Array]]]:
         """Files and pictures, as many at once as a pass takes if each needs `each` items; the net is reshaped to it.

@@ -9,11 +9,12 @@ import click
 
 from caffepy import Net, io
 from caffepy.blob import Floats
-from caffepy.cli.classes import Classes, find_target, read_labels
+from caffepy.cli.classes import Classes, find_target
 from caffepy.cli.command import Subcommand, Timed, timed
 from caffepy.cli.model import load_net
-from caffepy.cli.preprocess import IMAGENET_MEAN, Preprocessing, preprocessing_of
 from caffepy.saliency import channel_maximum, class_score, class_values, pictures, score_gradient
+from caffepy.saliency.labels import read_labels
+from caffepy.saliency.preprocess import IMAGENET_MEAN, preprocess_of
 
 _TOP = 5
 
@@ -57,8 +58,10 @@ def saliency(
     image = io.load_image(image_path)
     net = load_net(model, weights, random_weights=random_weights)
     with net:
-        preprocessing = preprocessing_of(net.blob(net.inputs[0]).shape, mean, scale)
-        result = _explain(net, preprocessing.apply(image), target, labels, output)
+        shape = net.blob(net.inputs[0]).shape
+        preprocess = preprocess_of(shape, mean, scale)
+        described = preprocess.describe(shape[1:])
+        result = _explain(net, preprocess.apply(image, shape[1:]), target, labels, output)
     destination = out or f"{Path(image_path).stem}-saliency.png"
     captions = (Path(image_path).name, f"saliency: {result.classes.name(result.target)}", "overlay, smoothed")
     panels = pictures.triptych(pictures.to_picture(image), result.map, captions)
@@ -68,9 +71,9 @@ def saliency(
     if not result.map.any():
         click.echo("Warning: the gradient is zero everywhere, the map is black; try another --target", err=True)
     if as_json:
-        click.echo(json.dumps(_report(result, preprocessing, destination), indent=2))
+        click.echo(json.dumps(_report(result, described, destination), indent=2))
     else:
-        _print(result, preprocessing, destination)
+        _print(result, described, destination)
 
 
 @dataclass(frozen=True)
@@ -104,9 +107,9 @@ def _weights_and_image(model: str, files: tuple[str, ...], random_weights: bool)
     return (files[0] if len(files) == 2 else None), files[-1]
 
 
-def _report(result: _Result, preprocessing: Preprocessing, destination: str) -> dict[str, object]:
+def _report(result: _Result, described: str, destination: str) -> dict[str, object]:
     return {
-        "input": preprocessing.describe(),
+        "input": described,
         "top": [result.classes.entry(i) for i in result.classes.top(_TOP)],
         "target": result.classes.entry(result.target),
         "forward_ms": round(result.forward.ms, 3),
@@ -115,9 +118,9 @@ def _report(result: _Result, preprocessing: Preprocessing, destination: str) -> 
     }
 
 
-def _print(result: _Result, preprocessing: Preprocessing, destination: str) -> None:
+def _print(result: _Result, described: str, destination: str) -> None:
     classes = result.classes
-    click.echo(f"input    {preprocessing.describe()}")
+    click.echo(f"input    {described}")
     for rank, i in enumerate(classes.top(_TOP), 1):
         click.echo(f"top {rank}    {classes.values[i]:9.4f}  {classes.numbered(i)}")
     click.echo(f"target   {classes.numbered(result.target)}")

@@ -1,14 +1,15 @@
 """Passes over a net's layers: shapes settled, layers run in segments, each of them replayed on a GPU."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from caffepy import device, graph
 from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
-from caffepy.errors import DeviceError, GraphError
+from caffepy.errors import DeviceError, GraphError, StateError
 from caffepy.layer import Layer
 from caffepy.net.replay import Replay
+from caffepy.net.rules import ActiveRules, Rule
 
 DiffOf = Callable[[int], SyncedArray]
 Callback = Callable[[int], object]
@@ -35,6 +36,10 @@ class Execution:
         self.replay = Replay()
         self.stale = set(range(len(layers)))
         """Layers whose tops do not belong to the last forward pass."""
+        self.rules: ActiveRules | None = None
+        """What layers run backward by; None: their derivatives."""
+        self.kept_by: Hashable = None
+        """The rules for which the last forward pass kept bottoms."""
         self.facts: list[graph.LayerFacts] = []
         self._settled_at = (-1, 0, 0)
         self._settled: list[tuple[list[Shape], list[Shape]] | None] = [None] * len(layers)
@@ -132,6 +137,7 @@ class Execution:
             blob.data_storage.expect_writes()
         self.settle(start, end)
         watched = self.callbacks.before_forward or self.callbacks.after_forward
+        self.kept_by = None if self.rules is None else self.rules.forward_key
 
         def run_layer(i: int) -> None:
             if (shapes := self.forward_layer(i)) is not None:
@@ -142,7 +148,13 @@ class Execution:
                 self._resolve(segment[0], end)
             for i in sorted(self._preparing.intersection(segment)):
                 self.layers[i].prepare()
-            self._run("forward", segment, run_layer, self.callbacks.before_forward, self.callbacks.after_forward)
+            self._run(
+                ("forward", self.kept_by),
+                segment,
+                run_layer,
+                self.callbacks.before_forward,
+                self.callbacks.after_forward,
+            )
         for i in self._verifying:
             if start <= i <= end:
                 self.layers[i].verify()
@@ -156,11 +168,11 @@ class Execution:
             self.backward_layer(i, propagate_down[i], lambda blob: self.blobs[blob].diff_storage)
 
         for segment in self._segments(tuple(propagate_down), any(callbacks)):
-            self._run("backward", segment, layer_backward, *callbacks)
+            self._run(("backward", self.rules and self.rules.key), segment, layer_backward, *callbacks)
 
     def _run(
         self,
-        what: str,
+        what: Hashable,
         segment: list[int],
         run_layer: Callable[[int], None],
         before: Iterable[Callback],
@@ -213,8 +225,11 @@ class Execution:
             self.blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"), host=layer.host)
             for blob in self.wiring.tops[i]
         ]
+        bottom = [self.blobs[blob].arrays(host=layer.host) for blob in bottoms]
         with _named(layer):
-            return layer.forward([self.blobs[blob].arrays(host=layer.host) for blob in bottoms], top)
+            if self.rules is not None and i in self.rules.keeping:
+                self.rules.memory.keep(i, bottom[0])
+            return layer.forward(bottom, top)
 
     def backward_layer(self, i: int, propagate_down: Sequence[bool], diff_of: DiffOf) -> None:
         """One layer's backward on the diffs that `diff_of` gives for a blob."""
@@ -231,16 +246,29 @@ class Execution:
         if layer.shares != "both":
             wanted = [a and b for a, b in zip(propagate_down, self.facts[i].differentiable, strict=True)]
             top = [blob.arrays(("read", "read"), diff, host=on_host) for blob, diff in tops]
+            rule = self._rule(i)
             with _named(layer):
-                layer.backward(top, wanted, bottom)
+                if rule is None or self.rules is None:
+                    layer.backward(top, wanted, bottom)
+                else:
+                    rule.backward(layer, i, top, wanted, bottom, self.rules.memory)
+
+    def _rule(self, i: int) -> Rule | None:
+        return None if self.rules is None else self.rules.rules.get(i)
+
+    def check_kept(self) -> None:
+        """Raise StateError unless the last forward pass kept what the rules in force need."""
+        if self.rules is not None and self.rules.keeping and self.kept_by != self.rules.key:
+            raise StateError("these rules need what forward keeps for them: run forward, too, inside net.rules(...)")
 
     def check_overwritten(self, i: int, propagate_down: Sequence[bool], *, weights: bool) -> None:
         """Raise GraphError if the layer's backward reads data that a layer behind it has overwritten.
 
         weights   whether it goes to the layer's weights, too
         """
-        layer = self.layers[i]
-        reads = {*(layer.reads if any(propagate_down) else ()), *(layer.param_reads if weights else ())}
+        layer, rule = self.layers[i], self._rule(i)
+        read = layer.reads if rule is None else rule.reads_of(layer)
+        reads = {*(read if any(propagate_down) else ()), *(layer.param_reads if weights else ())}
         found = [self._overwritten.tops.get((i, j)) for j in range(len(layer.param.top)) if "top" in reads]
         found += [self._overwritten.bottoms.get((i, j)) for j in range(len(layer.param.bottom)) if "bottom" in reads]
         for by in found:

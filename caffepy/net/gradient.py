@@ -1,7 +1,7 @@
 """Net.gradient: the layers between, with diffs of their own."""
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,7 @@ class GradientPass:
     def __init__(self, net: "Net") -> None:
         self._net = net
         self._diffs: dict[SyncedArray, SyncedArray] = {}
-        self._schedules: dict[tuple[Versions, Versions], Schedule] = {}
+        self._schedules: dict[tuple[Hashable, Versions, Versions], Schedule] = {}
         self._inputs: dict[int, Floats] = {}
         self._injected: dict[graph.Version, SyncedArray] = {}
         self._wanted: dict[graph.Version, SyncedArray] = {}
@@ -112,13 +112,14 @@ class GradientPass:
         return self._blob(self._net.wiring.blob(version))
 
     def _schedule(self, injected: Versions, wanted: Versions) -> "Schedule":
-        key = injected, wanted
+        rules = self._net.execution.rules
+        key = rules and rules.key, injected, wanted
         if key not in self._schedules:
             net = self._net
             plan = graph.plan_gradient(net.wiring, net.execution.facts, injected, wanted)
             for i, propagate_down in plan.steps:
                 net.execution.check_overwritten(i, propagate_down, weights=False)
-            self._schedules[key] = Schedule(net.execution, self, plan, injected, wanted)
+            self._schedules[key] = Schedule(net.execution, self, plan, key)
         return self._schedules[key]
 
     def _version(self, name: VersionName, *, first: bool) -> graph.Version:
@@ -137,6 +138,7 @@ class GradientPass:
 
     def _check_forward(self, schedule: "Schedule") -> None:
         net = self._net
+        net.execution.check_kept()
         if stale := net.execution.stale & schedule.needs:
             raise StateError(
                 f"gradient: layer {net.layers[min(stale)].name!r} has not run in the last forward pass; run forward as "
@@ -180,10 +182,10 @@ class Schedule:
         execution: "Execution",
         memory: GradientPass,
         plan: graph.GradientPlan,
-        injected: Versions,
-        wanted: Versions,
+        key: tuple[Hashable, Versions, Versions],
     ) -> None:
-        self._execution, self._memory, self._key = execution, memory, ("gradient", injected, wanted)
+        self._execution, self._memory, self._key = execution, memory, ("gradient", *key)
+        _, injected, wanted = key
         self._steps = dict(plan.steps)
         self._active: set[SyncedArray] = set()
         self._segments = [Segment([], False, [])]

@@ -12,7 +12,7 @@ class PassLock:
     """`with lock:` around each pass, which runs on `pinned` where that is given."""
 
     def __init__(self, pinned: device.Device | None) -> None:
-        self._pinned, self._exit = pinned, ExitStack()
+        self.pinned, self._exit = pinned, ExitStack()
         self._lock = threading.Lock()
         self._owner: int | None = None
         self.closed = False
@@ -32,8 +32,8 @@ class PassLock:
         except StateError:
             self.__exit__(None, None, None)
             raise
-        if self._pinned is not None:
-            self._exit.enter_context(device.pinned(self._pinned))
+        if self.pinned is not None:
+            self._exit.enter_context(device.pinned(self.pinned))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

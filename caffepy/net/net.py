@@ -1,14 +1,15 @@
 """A net that runs: layers wired, memory shared, passes forward and backward."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
 
 from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
-from caffepy.device import Cpu, current, named
+from caffepy.device import Cpu, Device, current, named, pinned
 from caffepy.errors import GraphError, StateError, UnknownBlobError, UnknownLayerError
 from caffepy.layer import TYPES, Layer
 from caffepy.net import table
@@ -17,6 +18,7 @@ from caffepy.net.execution import Callbacks, Execution
 from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
 from caffepy.net.profile import Profile, measure
+from caffepy.net.rules import ActiveRules, RuleSet
 from caffepy.proto.caffe_pb2 import TEST, NetParameter, NetState, ParamSpec
 from caffepy.tuning import Measured, measuring
 
@@ -57,6 +59,10 @@ class Net:
         self.wiring = graph.wire(self.param)
         self.loss_weights = [self._loss_weights_of(layer) for layer in self.layers]
         self._lock = PassLock(named(device))
+        self.labels: Sequence[str] | None = None
+        """The names of the classes, by index, for whoever shows them."""
+        self.preprocess: Any = None
+        """How pictures become the input: a caffepy.saliency.Preprocess or an io.Transformer."""
         with self._lock:
             self._build()
             loaded = self._load(own_weights, weights)
@@ -71,8 +77,9 @@ class Net:
         self.plan = graph.plan_backward(self.param, self.wiring, self.execution.facts)
         for layer, params in zip(self.layers, self.plan.params, strict=True):
             layer.param_propagate_down = params
-        self._backward_steps: dict[tuple[int, int], tuple[dict[int, list[bool]], set[graph.Version]]] = {}
+        self._backward_steps: dict[tuple[Hashable, int, int], tuple[dict[int, list[bool]], set[graph.Version]]] = {}
         self._gradient = GradientPass(self)
+        self._rules: dict[RuleSet, ActiveRules] = {}
 
     # ---- names
 
@@ -154,6 +161,27 @@ class Net:
         with self._lock:
             return self._gradient.run(diffs, wrt, out or {})
 
+    @contextmanager
+    def rules(self, rules: RuleSet) -> Iterator[None]:
+        """Meanwhile, layers run backward by these rules and not by their derivatives; see caffepy.rules.
+
+        `backward` and `gradient` obey them, in place or in shared memory as well; weights of layers with a rule get no
+        gradient. Rules that need data which in-place layers write over have forward keep it: run forward inside, too.
+        """
+        if rules not in self._rules:
+            self._rules[rules] = ActiveRules(rules, self.layers, rules.choose(self.layers, self.wiring))
+        before, self.execution.rules = self.execution.rules, self._rules[rules]
+        try:
+            yield
+        finally:
+            self.execution.rules = before
+
+    @contextmanager
+    def running(self) -> Iterator[Device]:
+        """Meanwhile, this thread computes on the device that the net runs on."""
+        with pinned(self._lock.pinned):
+            yield current()
+
     def profile(self, times: int = 20, *, dry: bool = False) -> Profile:
         """What each layer costs, forward and backward to its bottoms, after a forward pass on the inputs as they are.
 
@@ -220,7 +248,13 @@ class Net:
             self._lock.closed = True
             self.layers = []
             self.execution = Execution([], graph.wire(NetParameter()), [], [])
+            self._rules.clear()
             self._gradient = GradientPass(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the memory has been given back."""
+        return self._lock.closed
 
     def __enter__(self) -> Self:
         return self
@@ -299,14 +333,17 @@ class Net:
         self._gradient.remember_inputs(start, end)
 
     def _backward_range(self, start: int, end: int) -> set[graph.Version]:
-        if (start, end) not in self._backward_steps:
+        self.execution.check_kept()
+        rules = self.execution.rules
+        key = rules and rules.key, start, end
+        if key not in self._backward_steps:
             steps = [(i, self.plan.bottoms[i]) for i in range(start, end - 1, -1) if self.plan.layers[i]]
             computed: set[graph.Version] = set()
             for i, propagate_down in steps:
                 weights = any(self.layers[i].param_propagate_down)
                 self.execution.check_overwritten(i, propagate_down, weights=weights)
                 computed.update(s for s, p in zip(self.wiring.sources[i], propagate_down, strict=True) if p)
-            self._backward_steps[start, end] = dict(steps), computed
-        steps_of, computed_by = self._backward_steps[start, end]
+            self._backward_steps[key] = dict(steps), computed
+        steps_of, computed_by = self._backward_steps[key]
         self.execution.backward(steps_of)
         return computed_by

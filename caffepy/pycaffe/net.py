@@ -16,7 +16,7 @@ from caffepy.layers.data.memory_data import MemoryData
 from caffepy.net import weights as files
 from caffepy.net.execution import Callback
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
-from caffepy.pycaffe import batches
+from caffepy.pycaffe import batches, from_layer
 
 Path = str | PathLike[str]
 
@@ -156,6 +156,23 @@ class Net(engine.Net):
         computed = {self.wiring.blobs[self.wiring.blob(version)] for version in versions}
         self._warn_about([name for name in wanted if name not in computed and name not in self.outputs])
         return {name: self._by_name[name].diff for name in wanted}
+
+    def backward_from_layer(
+        self, start_name: str, start_diff: Any, diffs: Sequence[str] | None = None, zero_higher: bool = False
+    ) -> dict[str, Floats]:
+        """Put a diff at a layer's top and run backward from there: see caffepy.pycaffe.from_layer."""
+        return from_layer.backward(self, start_name, start_diff, diffs, zero_higher)
+
+    def deconv_from_layer(
+        self,
+        start_name: str,
+        start_diff: Any,
+        diffs: Sequence[str] | None = None,
+        zero_higher: bool = False,
+        deconv_type: str = from_layer.ZEILER_FERGUS,
+    ) -> dict[str, Floats]:
+        """The same by the rules of a deconvolutional net or of guided backpropagation."""
+        return from_layer.deconv(self, start_name, start_diff, diffs, zero_higher, deconv_type)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, Floats]:
         """Run forward on any number of samples, batch by batch; the last batch is filled up with zeros.

@@ -28,6 +28,29 @@ _HEAT = np.array(
     ],
     np.float32,
 )
+# For values of -1 to 1: blue, white, red, straight lines in CIE Lab, the ends of lightness 38.
+_SIGNED = np.array(
+    [
+        (23, 84, 188),
+        (74, 103, 197),
+        (106, 122, 205),
+        (133, 143, 214),
+        (159, 164, 223),
+        (183, 186, 231),
+        (208, 209, 239),
+        (231, 232, 247),
+        (255, 255, 255),
+        (251, 228, 223),
+        (246, 201, 191),
+        (239, 174, 160),
+        (229, 147, 130),
+        (219, 121, 101),
+        (206, 93, 73),
+        (193, 63, 47),
+        (178, 23, 20),
+    ],
+    np.float32,
+)
 _LUMINANCE = np.array((0.2125, 0.7154, 0.0721), np.float32)  # ITU-R BT.709, as scikit-image's rgb2gray
 _DIMMED, _OPACITY = 0.8, 0.85  # of the picture, and of the highest values, in an overlay
 _SMOOTH, _LEAST = 0.015, 0.7  # sigma of an overlay's map, in parts of its longer side, and at least in pixels
@@ -58,9 +81,23 @@ def normalize(values: npt.ArrayLike, percentile: float = 99.0) -> Floats:
 
 def heat(values: npt.ArrayLike) -> Picture:
     """Colours for values of 0 to 1: black, red, orange, white, of evenly rising lightness. (...) -> (..., 3)."""
-    array = np.clip(np.asarray(values, np.float32), 0, 1)
-    stops = np.linspace(0, 1, len(_HEAT))
-    return _uint8(np.stack([np.interp(array, stops, _HEAT[:, c]) for c in range(3)], axis=-1))
+    return _colours(np.clip(np.asarray(values, np.float32), 0, 1), _HEAT)
+
+
+def diverging(values: npt.ArrayLike) -> Picture:
+    """Colours for values of -1 to 1: blue, white at 0, red, evenly darker on both sides. (...) -> (..., 3)."""
+    return _colours(np.asarray((np.clip(values, -1, 1) + 1) / 2, np.float32), _SIGNED)
+
+
+def normalize_signed(values: npt.ArrayLike, percentile: float = 99.0) -> Floats:
+    """The values divided by the `percentile` of their sizes, see normalize, and cut off at -1 and 1."""
+    array = np.asarray(values, np.float32)
+    return np.asarray(np.copysign(normalize(np.abs(array), percentile), array), np.float32)
+
+
+def _colours(array: Floats, table: Floats) -> Picture:
+    stops = np.linspace(0, 1, len(table))
+    return _uint8(np.stack([np.interp(array, stops, table[:, c]) for c in range(3)], axis=-1))
 
 
 def smooth(values: npt.ArrayLike, sigma: float) -> Floats:
@@ -74,15 +111,19 @@ def smooth(values: npt.ArrayLike, sigma: float) -> Floats:
     return array
 
 
-def overlay(picture: Picture, values: Floats) -> Picture:
-    """The picture in grey, under the colours of `values` (height, width; 0 to 1): the higher, the more opaque."""
+def overlay(picture: Picture, values: Floats, *, signed: bool = False) -> Picture:
+    """The picture in grey, under the colours of `values` (height, width; 0 to 1, or -1 to 1 if signed).
+
+    The further from 0, the more opaque.
+    """
     if picture.shape[:2] != values.shape:
         raise ArgumentError(
             f"overlay: the picture is {picture.shape[:2]} (height, width), the map {values.shape}; resize one of them"
         )
     grey = _DIMMED * (picture @ _LUMINANCE)[:, :, np.newaxis]
-    opacity = _OPACITY * np.clip(values, 0, 1)[:, :, np.newaxis]
-    return _uint8(grey * (1 - opacity) + heat(values) * opacity)
+    opacity = _OPACITY * np.clip(np.abs(values) if signed else values, 0, 1)[:, :, np.newaxis]
+    colours = diverging(np.sign(values)) if signed else heat(values)
+    return _uint8(grey * (1 - opacity) + colours * opacity)
 
 
 def to_picture(image: npt.ArrayLike) -> Picture:
@@ -110,18 +151,40 @@ def triptych(
 
     All are of the picture's proportions, the longer side `longest` pixels; pixels of tiny pictures stay squares.
     """
-    height, width = picture.shape[:2]
-    factor = longest / max(height, width)
-    how: Literal["linear", "nearest"] = "nearest" if factor >= 4 else "linear"
-    size = max(1, round(height * factor)), max(1, round(width * factor))
-    soft = smooth(saliency, max(_SMOOTH * max(saliency.shape), _LEAST))
-    shown = resize(picture, size, how)
-    sharp, soft = (np.clip(resize(normalize(values), size, how), 0, 1) for values in (saliency, soft))
     return [
-        Panel(shown, captions[0]),
-        Panel(heat(sharp), captions[1]),
-        Panel(overlay(shown, soft), captions[2]),
+        Panel(enlarged(picture, longest), captions[0]),
+        Panel(drawn(saliency, picture.shape[:2], longest), captions[1]),
+        Panel(laid_over(picture, saliency, longest), captions[2]),
     ]
+
+
+def enlarged(picture: Picture, longest: int) -> Picture:
+    """The picture with a longer side of `longest` pixels; pixels of tiny pictures stay squares."""
+    size, how = _fitted(picture.shape[:2], longest)
+    found: Picture = resize(picture, size, how)
+    return found
+
+
+def drawn(values: Floats, proportions: tuple[int, ...], longest: int, *, signed: bool = False) -> Picture:
+    """A map in colours, of the `proportions` (height, width) of its picture, the longer side `longest` pixels."""
+    size, how = _fitted(proportions, longest)
+    scaled = resize(normalize_signed(values) if signed else normalize(values), size, how)
+    return diverging(scaled) if signed else heat(scaled)
+
+
+def laid_over(picture: Picture, values: Floats, longest: int, *, signed: bool = False) -> Picture:
+    """A map, smoothed, over its picture, the longer side `longest` pixels."""
+    size, how = _fitted(picture.shape[:2], longest)
+    soft = smooth(values, max(_SMOOTH * max(values.shape), _LEAST))
+    scaled = resize(normalize_signed(soft) if signed else normalize(soft), size, how)
+    return overlay(enlarged(picture, longest), scaled, signed=signed)
+
+
+def _fitted(proportions: tuple[int, ...], longest: int) -> tuple[tuple[int, int], Literal["linear", "nearest"]]:
+    height, width = proportions
+    factor = longest / max(height, width)
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    return size, "nearest" if factor >= 4 else "linear"
 
 
 def grid(rows: Sequence[Sequence[Panel]], *, text_size: int = 15, gap: int = 10) -> Picture:

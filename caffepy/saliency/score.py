@@ -38,13 +38,23 @@ def class_score(net: Net, target: Target = "top", *, output: str | None = None, 
 
     Raises ArgumentError for a target out of range, the wrong number of targets or an output of another shape.
     """
-    name = only(net.outputs, "output") if output is None else output
-    version = _before_softmax(net, name) if before_softmax else name
+    version = class_blob(net, output, before_softmax=before_softmax)
     blob = version if isinstance(version, str) else version[0]
     classes = _classes(target, class_values(net, blob))
-    diff = np.zeros(net.blob(blob).shape, np.float32)
-    diff[np.arange(len(classes)), classes] = 1
-    return Score(version, diff, classes)
+    return Score(version, one_hot(net.blob(blob).shape, classes), classes)
+
+
+def class_blob(net: Net, output: str | None = None, *, before_softmax: bool = True) -> VersionName:
+    """The blob of class scores that `class_score` differentiates."""
+    name = only(net.outputs, "output") if output is None else output
+    return _before_softmax(net, name) if before_softmax else name
+
+
+def one_hot(shape: Sequence[int], classes: Sequence[int]) -> Floats:
+    """A diff of (N, C, ...): 1 in each image's class, at all its positions, else 0."""
+    diff = np.zeros(shape, np.float32)
+    diff[np.arange(len(classes)), list(classes)] = 1
+    return diff
 
 
 def class_values(net: Net, output: str | None = None) -> Floats:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from caffepy.cli.classes import Classes, find_class, find_target, read_labels
+from caffepy.cli.classes import Classes, find_target
 from caffepy.errors import ArgumentError, MissingFileError
+from caffepy.saliency.labels import find_class, read_labels
 from tests.cli.models import LABELS
 
 

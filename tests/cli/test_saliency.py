@@ -10,8 +10,8 @@ from PIL import Image
 
 import caffepy as caffe
 from caffepy.cli import main
-from caffepy.cli.preprocess import Preprocessing
 from caffepy.saliency import saliency_map
+from caffepy.saliency.preprocess import Preprocess
 from tests.cli import models
 from tests.shared import shared
 
@@ -53,7 +53,7 @@ def test_json_says_what_the_library_computes(small: dict[str, str]) -> None:
     net = caffe.Net(small["model"], small["weights"], caffe.TEST)
     net.blobs["data"].reshape(1, 3, 12, 10)
     image = caffe.io.load_image(small["image"])
-    data = Preprocessing((3, 12, 10), 255, np.array([104, 117, 123], np.float32)).apply(image)
+    data = Preprocess(255, np.array([104, 117, 123], np.float32)).apply(image, (3, 12, 10))
     prob = net.forward(data=data)["prob"][0]
     best = sorted(range(7), key=lambda c: -prob[c])
     assert [entry["index"] for entry in report["top"]] == best[:5]
@@ -71,7 +71,7 @@ def test_the_picture_shows_the_targets_map(small: dict[str, str], target: str, i
     assert call(*arguments(small), *options).exit_code == 0
     net = caffe.Net(small["model"], small["weights"], caffe.TEST)
     net.blobs["data"].reshape(1, 3, 12, 10)
-    net.forward(data=Preprocessing((3, 12, 10)).apply(caffe.io.load_image(small["image"])))
+    net.forward(data=Preprocess().apply(caffe.io.load_image(small["image"]), (3, 12, 10)))
     expected = saliency_map(net, index)[0]
     heat = drawn("out.png").mean(axis=2)[10 : 10 + 384, 500 : 500 + 480]
     cells = heat.reshape(12, 32, 10, 48).mean(axis=(1, 3))
@@ -192,7 +192,7 @@ def test_the_map_of_a_cat_lies_on_the_cat(tmp_path: Path) -> None:
     with caffe.Net(files[0], files[1], caffe.TEST) as net:
         net.blob("data").reshape(1, 3, 227, 227)
         mean = np.array([104, 117, 123], np.float32)
-        net.blob("data").data[...] = Preprocessing((3, 227, 227), 255, mean).apply(caffe.io.load_image(image))
+        net.blob("data").data[...] = Preprocess(255, mean).apply(caffe.io.load_image(image), (3, 227, 227))
         net.forward_from_to(0, len(net.layers) - 1)
         saliency = saliency_map(net, 281)[0]
     top, bottom, left, right = (round(227 * edge) for edge in CAT)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from caffepy import io
-from caffepy.cli.preprocess import Preprocessing, read_mean
 from caffepy.errors import ArgumentError, MissingFileError, ProtoError
+from caffepy.saliency.preprocess import Preprocess, read_mean
 
 SHAPE = (3, 4, 5)
 
@@ -18,7 +18,7 @@ def rgb(height: int = 4, width: int = 5) -> np.ndarray:
 
 def test_colour_goes_in_as_bgr_minus_the_mean() -> None:
     image = rgb()
-    data = Preprocessing(SHAPE, 255, np.array([104, 117, 123], np.float32)).apply(image)
+    data = Preprocess(255, np.array([104, 117, 123], np.float32)).apply(image, SHAPE)
     assert (data.shape, data.dtype) == ((1, 3, 4, 5), np.float32)
     for channel, (source, mean) in enumerate(((2, 104), (1, 117), (0, 123))):
         np.testing.assert_allclose(data[0, channel], 255 * image[:, :, source] - mean, atol=1e-4)
@@ -26,26 +26,26 @@ def test_colour_goes_in_as_bgr_minus_the_mean() -> None:
 
 def test_a_gray_net_gets_the_luminance() -> None:
     image = rgb()
-    data = Preprocessing((1, 4, 5), 1.0).apply(image)
+    data = Preprocess(1.0).apply(image, (1, 4, 5))
     red, green, blue = image.transpose(2, 0, 1)
     np.testing.assert_allclose(data[0, 0], 0.2125 * red + 0.7154 * green + 0.0721 * blue, atol=1e-6)
 
 
 def test_a_gray_picture_goes_into_every_channel() -> None:
-    data = Preprocessing(SHAPE, 1.0).apply(rgb()[:, :, :1])
+    data = Preprocess(1.0).apply(rgb()[:, :, :1], SHAPE)
     np.testing.assert_allclose(data[0], np.repeat(data[0, :1], 3, axis=0))
 
 
 def test_the_picture_is_resized() -> None:
     image = rgb(9, 20)
-    data = Preprocessing(SHAPE, 1.0).apply(image)
+    data = Preprocess(1.0).apply(image, SHAPE)
     np.testing.assert_allclose(data[0], io.resize_image(image, (4, 5)).transpose(2, 0, 1)[::-1])
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 5), (4, 5)])
 def test_inputs_that_are_no_picture(shape: tuple[int, ...]) -> None:
     with pytest.raises(ArgumentError, match="expected 1 or 3 channels, height and width"):
-        Preprocessing(shape)
+        Preprocess().apply(rgb(), shape)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_inputs_that_are_no_picture(shape: tuple[int, ...]) -> None:
     ],
 )
 def test_describe(shape: tuple[int, ...], scale: float, mean: np.ndarray | None, text: str) -> None:
-    assert Preprocessing(shape, scale, mean).describe() == text
+    assert Preprocess(scale, mean).describe(shape) == text
 
 
 def test_means_as_numbers() -> None:

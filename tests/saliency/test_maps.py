@@ -8,7 +8,7 @@ import pytest
 import caffepy as caffe
 from caffepy.errors import ArgumentError, StateError
 from caffepy.saliency import channel_maximum, class_score, saliency_map, score_gradient
-from caffepy.saliency.gradient import channel_maximum_forward
+from caffepy.saliency.maps import channel_maximum_forward
 from tests.gpu_mode import check_bodies
 from tests.nets import FORK, make, noise
 from tests.saliency.nets import CLASSIFIER, DENSE, POOLED

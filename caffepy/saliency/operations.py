@@ -1,0 +1,85 @@
+"""Operations of saliency methods: batches of images to try, and maps of what is found."""
+
+import numpy as np
+
+from caffepy.blob import Floats, Ints
+from caffepy.kernels import kernel
+
+# ---- batches
+
+
+@kernel("saliency.cu", per="images", each=4)
+def product_of(first: Floats, second: Floats, images: Floats) -> None:
+    """images = first * second"""
+    np.multiply(first, second, out=images)
+
+
+@kernel("saliency.cu", per="total")
+def weighted_powers(values: Floats, weights: Floats, terms: int, power: int, total: Floats) -> None:
+    """total[i] += sum over k < terms of weights[k] * values[k, i] ^ power, power 1 or 2"""
+    rows = values.reshape(terms, -1)
+    if power == 2:
+        rows = np.square(rows)
+    total.reshape(-1)[...] += weights[:terms] @ rows
+
+
+@kernel("saliency.cu", per="noisy")
+def noisy_forward(image: Floats, inner: int, seed: Ints, first: int, sigma: Floats, noisy: Floats) -> None:
+    """noisy[k, i] = image[i] + sigma[0] * normal deviate number (first + k) * inner + i of the seed
+
+    Number j is sqrt(-2 log(1 - u[2 j])) * cos(2 pi u[2 j + 1]) (Box & Muller 1958), u the singles of Philox 4x64 with
+    10 rounds and key seed[0].
+    """
+    generator = np.random.Generator(np.random.Philox(key=int(seed[0])))
+    start, count = 2 * first * inner, 2 * noisy.size
+    skipped = start // 8 * 8
+    generator.bit_generator.advance(skipped // 8)  # type: ignore[attr-defined]
+    uniform = generator.random(start - skipped + count, dtype=np.float32)[start - skipped :].reshape(-1, 2)
+    radius = np.sqrt(np.float32(-2) * np.log(np.float32(1) - uniform[:, 0]))
+    deviates = radius * np.cos(np.float32(2 * np.pi) * uniform[:, 1])
+    np.add(image.reshape(-1), sigma[0] * deviates.reshape(-1, inner), out=noisy.reshape(-1, inner))
+
+
+@kernel("saliency.cu", per="path")
+def path_forward(start: Floats, end: Floats, inner: int, alphas: Floats, path: Floats) -> None:
+    """path[k, i] = start[i] + alphas[k] * (end[i] - start[i])"""
+    step = (end - start).reshape(-1)
+    np.add(start.reshape(-1), alphas[:, None] * step, out=path.reshape(-1, inner))
+
+
+@kernel("saliency.cu", per="blended")
+def blend_forward(image: Floats, background: Floats, masks: Floats, channels: int, inner: int, blended: Floats) -> None:
+    """blended[k, c, i] = background[c, i] + masks[k, i] * (image[c, i] - background[c, i])"""
+    step = (image - background).reshape(1, channels, inner)
+    product = masks.reshape(-1, 1, inner) * step
+    np.add(background.reshape(1, channels, inner), product, out=blended.reshape(-1, channels, inner))
+
+
+# ---- maps
+
+
+@kernel("saliency.cu", per="maps")
+def channel_sum_forward(
+    values: Floats, weights: Floats | None, channels: int, inner: int, positive: int, maps: Floats
+) -> None:
+    """maps[n, i] = sum over c of weights[n, c] * values[n, c, i]; missing weights are 1; max(that, 0) if positive"""
+    rows = values.reshape(-1, channels, inner)
+    if weights is None:
+        found = rows.sum(axis=1)
+    else:
+        found = np.einsum("nci,nc->ni", rows, weights.reshape(-1, channels))
+    maps.reshape(-1, inner)[...] = np.maximum(found, 0) if positive else found
+
+
+@kernel("saliency.cu", rows="weights")
+def cam_weights(values: Floats, gradient: Floats, inner: int, plus_plus: int, weights: Floats) -> None:
+    """weights[n, c] = mean over i of gradient; plus_plus: sum over i of alpha * max(gradient, 0), where
+    alpha = gradient^2 / (2 gradient^2 + gradient^3 * sum over i of values + 1e-6), 0 where gradient is 0"""
+    a, g = values.reshape(-1, inner), gradient.reshape(-1, inner)
+    if not plus_plus:
+        np.mean(g, axis=1, out=weights.reshape(-1))
+        return
+    square = np.square(g)
+    divisor = 2 * square + a.sum(axis=1, keepdims=True) * square * g + np.float32(1e-6)
+    alpha = np.divide(square, divisor, out=np.zeros_like(square), where=g != 0)
+    np.sum(alpha * np.maximum(g, 0), axis=1, out=weights.reshape(-1))

@@ -1,0 +1,220 @@
+"""What a method works on: images in a net's input and a score of each; passes over batches made of them."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from caffepy import device
+from caffepy.blob import Floats, Shape
+from caffepy.errors import ArgumentError
+from caffepy.net import Net
+from caffepy.net.gradient import VersionName
+from caffepy.net.rules import RuleSet
+from caffepy.saliency.preprocess import images_of
+from caffepy.saliency.score import only
+from caffepy.saliency.target import Goal, Target, goals
+
+_HOST_BYTES = 192 << 20
+"""What a batch's blobs may take on the CPU: more does not fit into its caches, and gains nothing."""
+_GPU_BYTES = 4 << 30
+_MOST = 64
+_DATA_LAYERS = ("Data", "ImageData", "HDF5Data", "WindowData", "MemoryData", "AnnotatedData", "DummyData", "Python")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Images, on the device, and several goals, each with one score an image."""
+
+    net: Net
+    input: str
+    images: Any
+    """(N, channels, height, width)"""
+    goals: Sequence[Goal]
+    layer: VersionName
+    """The blob that methods explain: the input, or one in mid-net."""
+    most: int
+    """Images in a pass, for as much memory as there is."""
+    batches: bool = True
+    """Whether the net can take any number of images."""
+
+    @property
+    def shape(self) -> Shape:
+        """(N, channels, height, width)"""
+        found: Shape = tuple(self.images.shape)
+        return found
+
+    def new(self, shape: Sequence[int]) -> Any:
+        """Zeros on the device."""
+        return zeros(shape)
+
+    # ---- passes
+
+    def forward(self, rules: RuleSet | None = None) -> None:
+        """Run the net on the images, unless it has just done so."""
+        blob, kept = self.net.blob(self.input), None if rules is None else rules
+        if blob.shape != self.shape:
+            blob.reshape(self.shape)
+        elif self._stands(kept):
+            return
+        device.current().copy(self.images, blob.data_storage.array(blob.count, "overwrite").reshape(self.shape))
+        self.net.forward_from_to(0, len(self.net.layers) - 1)
+
+    def _stands(self, rules: RuleSet | None) -> bool:
+        execution = self.net.execution
+        if execution.stale or (execution.rules is not None and execution.kept_by != execution.rules.forward_key):
+            return False
+        found = self.net.blob(self.input).data_storage
+        if not isinstance(device.current(), device.Cpu):
+            return False
+        return np.array_equal(found.read_host(self.images.size).reshape(self.shape), self.images)
+
+    def gradients(self, wrt: VersionName | None = None, rules: RuleSet | None = None) -> list[Any]:
+        """Each goal's gradient with respect to `wrt` (default: the layer), after a forward pass if one is needed.
+
+        rules   layers' rules in place of their derivatives
+        """
+        wanted = self.layer if wrt is None else wrt
+        return [result[wanted] for result in self.all_gradients([wanted], rules)]
+
+    def all_gradients(self, wrt: Sequence[VersionName], rules: RuleSet | None = None) -> list[dict[VersionName, Any]]:
+        """The same for several blobs at once."""
+        with ExitStack() as stack:
+            if rules is not None:
+                stack.enter_context(self.net.rules(rules))
+            self.forward(rules)
+            return [self.net.gradient(goal.now(self.net), list(wrt)) for goal in self.goals]
+
+    def scores(self) -> Floats:
+        """(goals, N): each goal's score of each image, on the host."""
+        self.forward()
+        return np.stack([goal.values(self.net) for goal in self.goals])
+
+    def data(self, name: VersionName) -> Any:
+        """A copy of a blob's data, after a forward pass, on the device."""
+        self.forward()
+        blob = self.net.blob(name if isinstance(name, str) else name[0])
+        copy = zeros(blob.shape)
+        device.current().copy(blob.data_storage.array(blob.count).reshape(blob.shape), copy)
+        return copy
+
+    # ---- others made of it
+
+    def on(self, images: Any, rows: Sequence[int]) -> "Subject":
+        """Other images, of which number i is to be explained as image rows[i] is."""
+        return Subject(
+            self.net,
+            self.input,
+            images,
+            [goal.take(rows) for goal in self.goals],
+            self.layer,
+            self.most,
+            self.batches,
+        )
+
+    def one(self, image: int) -> "Subject":
+        """One image alone."""
+        return self.on(self.images[image : image + 1], [image])
+
+    def chunks(self, count: int) -> Iterator[range]:
+        """0 ... count - 1 in as few parts as memory allows, all of nearly the same size."""
+        most = self.most if self.batches else 1
+        parts = max(1, math.ceil(count / most))
+        for part in range(parts):
+            yield range(count * part // parts, count * (part + 1) // parts)
+
+
+def zeros(shape: Sequence[int]) -> Any:
+    """Zeros on the running device."""
+    return device.current().zeros(math.prod(shape), np.float32).reshape(tuple(shape))
+
+
+def uploaded(array: Floats) -> Any:
+    """The array on the running device: on the CPU itself."""
+    running = device.current()
+    array = np.ascontiguousarray(array, np.float32)
+    if isinstance(running, device.Cpu):
+        return array
+    copy = zeros(array.shape)
+    running.upload(array, copy)
+    return copy
+
+
+def downloaded(array: Any) -> Floats:
+    """The array on the host: a NumPy array itself."""
+    if isinstance(array, np.ndarray):
+        return array
+    host = np.empty(array.shape, np.float32)
+    running = device.current()
+    assert not isinstance(running, device.Cpu)
+    running.download(array, host)
+    return host
+
+
+@contextmanager
+def opened(
+    net: Net,
+    image: Any,
+    target: Target,
+    *,
+    layer: VersionName | None = None,
+    input: str | None = None,
+    output: str | None = None,
+    before_softmax: bool = True,
+    preprocess: Any = None,
+    batch: int | None = None,
+) -> Iterator[Subject]:
+    """A subject for these arguments, which all methods have in common; see caffepy.saliency.method.
+
+    The net runs forward once for the target. Afterwards its input has the shape that it had.
+    """
+    name = input or _input_of(net)
+    blob = net.blob(name)
+    if len(blob.shape) != 4:
+        raise ArgumentError(f"input {name!r} has shape {blob.shape}; expected (N, channels, height, width)")
+    data = images_of(image, blob.shape, preprocess or net.preprocess)
+    before, wanted = blob.shape, name if layer is None else layer
+    with net.running():
+        try:
+            alone = Subject(net, name, uploaded(data), [], wanted, 1)
+            alone.forward()
+            found = goals(target, net, len(data), output=output, before_softmax=before_softmax, labels=net.labels)
+            most = batch or most_images(net, len(data))
+            subject = Subject(net, name, alone.images, found, wanted, most, len(net.inputs) == 1)
+            check_finite(subject)
+            yield subject
+        finally:
+            if not net.closed and before[0] != data.shape[0]:
+                blob.reshape(before)
+
+
+def _input_of(net: Net) -> str:
+    if net.inputs:
+        return only(net.inputs, "input")
+    source = next((layer for layer in net.layers if layer.type in _DATA_LAYERS), None)
+    made = f"its data come from layer {source.name!r} ({source.type})" if source else "it has no Input layer"
+    raise ArgumentError(f"this net has no input to explain: {made}; build it from its deploy.prototxt")
+
+
+def most_images(net: Net, images: int) -> int:
+    """How many images a pass takes, by what the net's blobs and their diffs take for one."""
+    each = 8 * sum(blob.count for blob in net.execution.blobs) // max(1, images)
+    room = _HOST_BYTES if isinstance(device.current(), device.Cpu) else _GPU_BYTES
+    return max(1, min(_MOST, room // max(1, each)))
+
+
+def check_finite(subject: Subject) -> None:
+    """Raise ArgumentError where a score is no number, naming the weights that are to blame."""
+    scores = subject.scores()
+    if np.isfinite(scores).all():
+        return
+    for layer in subject.net.layers:
+        for i, blob in enumerate(layer.blobs):
+            if not np.isfinite(blob.data_storage.read_host(blob.count)).all():
+                raise ArgumentError(
+                    f"weights {i} of layer {layer.name!r} ({layer.type}) hold values that are not finite"
+                )
+    raise ArgumentError(f"the score is {scores.ravel()[~np.isfinite(scores.ravel())][0]}; is the image on its scale?")

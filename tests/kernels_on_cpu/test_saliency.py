@@ -1,0 +1,94 @@
+"""Operations of rules and of saliency methods."""
+
+import numpy as np
+import pytest
+
+from caffepy.rules import operations as rules
+from caffepy.saliency import operations as methods
+from tests.gpu_mode import check_bodies
+from tests.kernels_on_cpu.basis.test_elementwise import floats
+
+pytestmark = pytest.mark.usefixtures("gpu")
+SIZES = (1, 4, 1027)
+
+
+def blank(*shape: int) -> np.ndarray:
+    return np.full(shape, np.nan, np.float32)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_parts(size: int, sign: float) -> None:
+    values = floats(size, 0)
+    check_bodies(rules.part_of, values, sign, blank(size))
+    check_bodies(rules.part_of, values, sign, values, start=1)
+    check_bodies(rules.favored, values, 0.25, sign, blank(size))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("epsilon", [0.0, 1e-6, 0.5])
+def test_quotients(size: int, epsilon: float) -> None:
+    relevance, output = floats(size, 0), np.random.default_rng(1).standard_normal(size).astype(np.float32)
+    output[: size // 3] = 0
+    check_bodies(rules.relevance_quotient, relevance, output, epsilon, blank(size))
+    check_bodies(rules.relevance_quotient, relevance, output, epsilon, relevance, start=1)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("accumulate", [0, 1])
+def test_products(size: int, accumulate: int) -> None:
+    values, diff, relevance = (floats(size, seed) for seed in range(3))
+    check_bodies(rules.relevance_product, values, diff, 0.5, accumulate, relevance)
+    check_bodies(rules.relevance_product, None, diff, -2.0, accumulate, relevance)
+    check_bodies(methods.product_of, values, diff, blank(size))
+
+
+def test_rescaled() -> None:
+    bottom, top, diff, derivative = (np.random.default_rng(s).standard_normal(34).astype(np.float32) for s in range(4))
+    bottom[3], bottom[20] = bottom[20], bottom[3]
+    bottom[17:20] = bottom[:3]  # no step there
+    check_bodies(rules.rescale_backward, bottom, top, 17, diff, derivative, blank(34))
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_weighted_powers(power: int) -> None:
+    values, weights, total = floats(5 * 37, 1), floats(6, 2), np.ones(37, np.float32)
+    check_bodies(methods.weighted_powers, values, weights, 5, power, total)
+
+
+@pytest.mark.parametrize("first", [0, 3, 4])
+def test_noise(first: int) -> None:
+    image, seed = floats(21, 0), np.array([7], np.int32)
+    check_bodies(methods.noisy_forward, image, 21, seed, first, np.float32([0.5]), blank(6, 21), rtol=1e-4, atol=1e-5)
+
+
+def test_noise_does_not_hang_on_how_it_is_split_up() -> None:
+    image, seed, sigma = np.zeros(21, np.float32), np.array([7], np.int32), np.float32([2])
+    whole, part = blank(8, 21), blank(3, 21)
+    methods.noisy_forward.twin(image, 21, seed, 0, sigma, whole)
+    methods.noisy_forward.twin(image, 21, seed, 4, sigma, part)
+    np.testing.assert_array_equal(part, whole[4:7])
+
+
+def test_paths_and_blends() -> None:
+    start, end, alphas = floats(30, 0), floats(30, 1), np.linspace(0, 1, 4, dtype=np.float32)
+    check_bodies(methods.path_forward, start, end, 30, alphas, blank(4, 30))
+    masks = np.random.default_rng(2).random(4 * 10).astype(np.float32)
+    check_bodies(methods.blend_forward, start, end, masks, 3, 10, blank(4, 30))
+
+
+@pytest.mark.parametrize("positive", [0, 1])
+def test_channel_sums(positive: int) -> None:
+    values, weights = floats(2 * 5 * 7, 0), floats(10, 1)
+    check_bodies(methods.channel_sum_forward, values, weights, 5, 7, positive, blank(2, 7))
+    check_bodies(methods.channel_sum_forward, values, None, 5, 7, positive, blank(2, 7))
+
+
+@pytest.mark.parametrize("inner", [1, 49, 300])
+@pytest.mark.parametrize("plus_plus", [0, 1])
+def test_cam_weights(inner: int, plus_plus: int) -> None:
+    rng = np.random.default_rng(0)
+    values, gradient = np.abs(rng.standard_normal(6 * inner)), rng.standard_normal(6 * inner)
+    gradient[:2] = 0
+    arrays = values.astype(np.float32), gradient.astype(np.float32)
+    check_bodies(methods.cam_weights, *arrays, inner, plus_plus, blank(2, 3), rtol=1e-4, atol=1e-5)
