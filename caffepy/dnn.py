@@ -261,7 +261,7 @@ class Net:
         net = self._built()
         names = [outputName] if isinstance(outputName, str) else [""] if outputName is None else list(outputName)
         wanted = {name: net.layer_index(name or self.getLayerNames()[-1]) for name in names}
-        if silent := [net.layer_names[i] for i in wanted.values() if not net.layers[i].param.top]:
+        if silent := [net.layer_names[i] for i in wanted.values() if not net.execution.layers[i].param.top]:
             raise ArgumentError(f"forward: layer {silent[0]!r} has no top; name one that has")
         if missing := [name for name in net.inputs if name not in self._inputs]:
             raise StateError(f"forward: nothing was given for input {missing[0]!r}; call setInput first")
@@ -274,7 +274,7 @@ class Net:
             for name, end in sorted(wanted.items(), key=lambda item: item[1]):
                 if start <= end:
                     net.forward_from_to(start, end)
-                results[name] = net.blob(net.layers[end].param.top[0]).data.copy()
+                results[name] = net.blob(net.execution.layers[end].param.top[0]).data.copy()
                 start = end + 1
         outputs = tuple(results[name] for name in names)
         return outputs[0] if outputName is None or isinstance(outputName, str) else outputs
@@ -300,7 +300,7 @@ class Net:
 
     def getLayerNames(self) -> tuple[str, ...]:
         """In order of execution, without inputs and without the splits that Caffe inserts."""
-        return tuple(self._built().layers[i].name for i in self._shown())
+        return tuple(self._built().execution.layers[i].name for i in self._shown())
 
     def getLayerId(self, layer: str) -> int:
         """The layer's number, -1 if there is none of that name."""
@@ -311,11 +311,11 @@ class Net:
         """The layer of that number or name; raises UnknownLayerError, ArgumentError."""
         net = self._built()
         if isinstance(layerId, str):
-            found = net.layers[net.layer_index(layerId)]
+            found = net.execution.layers[net.layer_index(layerId)]
         elif 0 <= layerId <= len(self._shown()):
             if layerId == 0:
                 return Layer("_input", "", [])
-            found = net.layers[self._shown()[int(layerId) - 1]]
+            found = net.execution.layers[self._shown()[int(layerId) - 1]]
         else:
             raise ArgumentError(f"getLayer: {layerId} is not a layer's number, 0 to {len(self._shown())}")
         return Layer(found.name, found.type, [blob.data for blob in found.blobs])
@@ -334,7 +334,7 @@ class Net:
         """The layers that have a number."""
         return [
             i
-            for i, layer in enumerate(self._built().layers)
+            for i, layer in enumerate(self._built().execution.layers)
             if layer.type != "Input" and not (layer.type == "Split" and layer.name.endswith("_split"))
         ]
 

@@ -165,6 +165,11 @@ class Layer:
         self.param_propagate_down.append(True)
 
     @property
+    def shown(self) -> Any:
+        """What a net's `layers` lists for it: itself, unless a user's own object stands behind it."""
+        return self
+
+    @property
     def params(self) -> list[Arrays]:
         """The weights as a pass sees them: their diffs are written, their data only by layers that say so."""
         access: tuple[Access, Access] = ("update" if self.updates_weights else "read", "update")

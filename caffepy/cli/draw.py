@@ -30,6 +30,6 @@ _PHASES = {"all": None, "train": TRAIN, "test": TEST}
 @click.option("--display-lrm", "--display_lrm", is_flag=True, help="Write the learning-rate multipliers too.")
 def draw(model: str, out: str, rankdir: str, phase: str, display_lrm: bool) -> None:
     """Draw MODEL into a file: .svg or .dot, and where graphviz is installed .png, .pdf and whatever else it writes."""
-    definition, _ = read_definition(model)
+    definition = read_definition(model)
     draw_net_to_file(definition, out, rankdir, _PHASES[phase], display_lrm)
     click.echo(f"picture  {out}: {len(definition.layer)} layers" + f", those of phase {phase}" * (phase != "all"))

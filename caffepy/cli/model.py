@@ -35,7 +35,7 @@ def set_batch(net: Net, images: int) -> None:
 
 def fill_at_random(net: Net) -> None:
     """Fill the weights that the prototxt leaves at zero as He et al. 2015 do: a deploy.prototxt names no fillers."""
-    for layer in net.layers:
+    for layer in net.execution.layers:
         weights = layer.blobs[0].data if layer.blobs else np.empty(0, np.float32)
         if weights.ndim > 1 and not weights.any():
             Filler(FillerParameter(type="msra"), layer.error).fill(weights)

@@ -51,7 +51,7 @@ class NetChoice:
 
     def check(self) -> None:
         """Raise ArgumentError for a layer that reads files, GraphError for a Python layer that is not allowed."""
-        definition, _ = read_definition(self.model)
+        definition = read_definition(self.model)
         state = NetState()
         state.CopyFrom(definition.state)
         state.MergeFrom(NetState(phase=self.phase, level=self.level, stage=self.stages))  # type: ignore[arg-type]

@@ -62,12 +62,8 @@ def _upgrade_weights(source: str, target: str | None) -> None:
         else:
             if Path(target).exists() and Path(target).samefile(source):
                 raise ArgumentError(f"{target}: give OUT another name than IN")
-            layers = {layer.name: layer for layer in weights.net.layer}
-            values = {
-                name: [_current(layers[name], blob) for blob in blobs]
-                for name, blobs in weights.layers.items()
-                if name in layers
-            }
+            stored = weights.of_layers()
+            values = [[_current(layer, blob) for blob in stored[i]] for i, layer in enumerate(weights.net.layer)]
             write_weights(target, weights.net, values)
     click.echo(f"{target}: written", err=True)
 

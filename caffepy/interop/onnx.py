@@ -75,7 +75,7 @@ class Graph:
 def _model(net: "Net", onnx: Any) -> Any:
     graph, names, wiring = Graph(onnx), dict[int, str](), net.wiring
     last_writer = {top: i for i, tops in enumerate(wiring.tops) for top in tops}
-    for i, layer in enumerate(net.layers):
+    for i, layer in enumerate(net.execution.layers):
         if layer.type == "Input":
             names.update({top: wiring.blobs[top] for top in wiring.tops[i]})
             continue
@@ -100,7 +100,7 @@ def _model(net: "Net", onnx: Any) -> Any:
 
 def _convert(net: "Net", i: int, graph: Graph, bottoms: list[str], tops: list[str]) -> None:
     """Add the operators of layer `i`, whose values are to have the names `tops`."""
-    layer, (bottom_blobs, top_blobs) = net.layers[i], (net.wiring.bottoms[i], net.wiring.tops[i])
+    layer, (bottom_blobs, top_blobs) = net.execution.layers[i], (net.wiring.bottoms[i], net.wiring.tops[i])
     if layer.type not in CONVERTERS:
         raise layer.error("to_onnx: ONNX has no operators for this type; export the net without this layer")
     shapes = [[net.execution.blobs[blob].shape for blob in blobs] for blobs in (bottom_blobs, top_blobs)]

@@ -13,7 +13,7 @@ from caffepy.errors import ProtoError
 from caffepy.net import WeightReport, weights
 from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.files import PathLike, open_binary, replacing
-from caffepy.proto.stored import FloatArray, StoredBlob, Weights
+from caffepy.proto.stored import FloatArray, StoredBlob, Weights, check_names
 from caffepy.proto.wire import Source
 
 if TYPE_CHECKING:
@@ -28,11 +28,14 @@ _ALIGNMENT = 8
 def save_safetensors(net: "Net", path: PathLike) -> None:
     """Write every layer's weights, float32, those that layers share once for each; the file appears when it is whole.
 
-    Raises MissingFileError or ProtoError where it cannot be written.
+    Raises MissingFileError or ProtoError where it cannot be written, or layers with weights share a name.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     with net._lock:
-        arrays = {f"{layer.name}/{i}": blob.data for layer in net.layers for i, blob in enumerate(layer.blobs)}
+        check_names(net.param, [[blob.data for blob in layer.blobs] for layer in net.execution.layers], "safetensors")
+        arrays = {
+            f"{layer.name}/{i}": blob.data for layer in net.execution.layers for i, blob in enumerate(layer.blobs)
+        }
         place = 0
         for key, array in arrays.items():
             end = place + array.nbytes
@@ -53,7 +56,7 @@ def load_safetensors(net: "Net", path: PathLike) -> WeightReport:
     blobs do not fit.
     """
     with net._lock, open_safetensors(path) as stored:
-        return weights.take(net, stored)
+        return weights.take(net.execution.layers, net.param_owners, stored)
 
 
 def open_safetensors(path: PathLike) -> Weights:
@@ -71,7 +74,7 @@ def open_safetensors(path: PathLike) -> Weights:
     except BaseException:
         source.close()
         raise
-    return Weights(source.name, NetParameter(), layers, source.close)
+    return Weights(source.name, NetParameter(), list(layers.items()), source.close, by_name=True)
 
 
 def _header(source: Source) -> tuple[int, dict[str, Any]]:

@@ -70,7 +70,7 @@ class _Pass(_Function):  # type: ignore[misc]
             for name, value in zip(net.inputs, values, strict=True):
                 net.blob(name).reshape(tuple(value.shape))
                 net.blob(name).data_storage.put(_array(value))
-            net._forward_range(0, len(net.layers) - 1)
+            net._forward_range(0, len(net.execution.layers) - 1)
             results = tuple(_tensor(_copy(net, name, on_gpu)) for name in outputs)
             _passes[net] = ctx.number = _passes.get(net, 0) + 1
         ctx.net, ctx.outputs = net, outputs

@@ -16,7 +16,6 @@ from caffepy.layers.utility.split import split_backward
 
 if TYPE_CHECKING:
     from caffepy.net.execution import Execution
-    from caffepy.net.net import Net
 
 VersionName = str | tuple[str, str]
 
@@ -24,21 +23,70 @@ VersionName = str | tuple[str, str]
 Versions = tuple[graph.Version, ...]
 
 
-class GradientPass:
-    """The diffs, schedules and memory of inputs that a net's gradients need."""
+class Diffs:
+    """The diffs that gradients go through, what is injected into them and taken from them."""
 
-    def __init__(self, net: "Net") -> None:
-        self._net = net
+    def __init__(self, execution: "Execution") -> None:
+        self._execution = execution
         self._diffs: dict[SyncedArray, SyncedArray] = {}
-        self._schedules: dict[tuple[Hashable, Versions, Versions], Schedule] = {}
-        self._inputs: dict[int, Floats] = {}
         self._injected: dict[graph.Version, SyncedArray] = {}
         self._wanted: dict[graph.Version, SyncedArray] = {}
+
+    def wanted(self, version: graph.Version) -> SyncedArray:
+        """Where the gradient of that version goes."""
+        return self._wanted.setdefault(version, SyncedArray())
+
+    def injected(self, version: graph.Version) -> SyncedArray:
+        """What is injected into that version."""
+        return self._injected.setdefault(version, SyncedArray())
+
+    def diff(self, blob: int) -> SyncedArray:
+        """The storage that stands in for the blob's diffs; blobs with shared diffs share it."""
+        return self._diffs.setdefault(self._execution.blobs[blob].diff_storage, SyncedArray())
+
+    def blob(self, version: graph.Version) -> Blob:
+        """The blob that the version is one of."""
+        return self._execution.blobs[self._execution.wiring.blob(version)]
+
+    def zero(self, storage: SyncedArray, blob: Blob) -> None:
+        """Fill it with zeros, as many as the blob has elements."""
+        device.current().fill(storage.array(blob.count, "overwrite"), 0)
+
+    def put(self, version: graph.Version) -> None:
+        """Let the diff be what is injected."""
+        count = self.blob(version).count
+        value = self.injected(version).array(count)
+        device.current().copy(value, self.of(version).array(count, "overwrite"))
+
+    def add(self, version: graph.Version) -> None:
+        """Add to the diff what is injected."""
+        count = self.blob(version).count
+        total = self.of(version).array(count, "update")
+        split_backward(total, self.injected(version).array(count), total)
+
+    def take(self, version: graph.Version) -> None:
+        """Let the result be the diff."""
+        count = self.blob(version).count
+        wanted = self.wanted(version).array(count, "overwrite")
+        device.current().copy(self.of(version).array(count), wanted)
+
+    def of(self, version: graph.Version) -> SyncedArray:
+        """The storage of the version's diff."""
+        return self.diff(self._execution.wiring.blob(version))
+
+
+class GradientPass:
+    """The diffs, schedules and memory of inputs that the gradients of a net's passes need."""
+
+    def __init__(self, execution: "Execution") -> None:
+        self._execution, self._diffs = execution, Diffs(execution)
+        self._schedules: dict[tuple[Hashable, Versions, Versions], Schedule] = {}
+        self._inputs: dict[int, Floats] = {}
         self._input_layers = [
             (i, top)
-            for i, layer in enumerate(net.execution.layers)
+            for i, layer in enumerate(execution.layers)
             if layer.type == "Input"
-            for top in net.wiring.tops[i]
+            for top in execution.wiring.tops[i]
         ]
 
     def remember_inputs(self, start: int, end: int) -> None:
@@ -49,7 +97,7 @@ class GradientPass:
         for i, top in self._input_layers:
             if not start <= i <= end:
                 continue
-            if self._blob(top).data_storage.on_host:
+            if self._execution.blobs[top].data_storage.on_host:
                 self._remember(top, self._host_data(top))
             else:
                 self._inputs.pop(top, None)
@@ -62,7 +110,7 @@ class GradientPass:
             np.copyto(kept, data)
 
     def _host_data(self, blob: int) -> Floats:
-        found = self._blob(blob)
+        found = self._execution.blobs[blob]
         data: Floats = found.data_storage.read_host(found.count).reshape(found.shape)
         return data
 
@@ -73,86 +121,65 @@ class GradientPass:
         out: Mapping[VersionName, Any],
     ) -> dict[VersionName, Any]:
         """See Net.gradient."""
-        net = self._net
+        diffs_of = self._diffs
         if wrt is None:
-            wrt = net.inputs
+            wrt = self._execution.wiring.inputs
         names = [wrt] if isinstance(wrt, str | tuple) else list(wrt)
         wanted = {name: self._version(name, first=True) for name in names}
         injected = [(self._version(name, first=False), name, value) for name, value in diffs.items()]
         values = [
-            fit(value, self._blob_of(version).shape, f"gradient: diff of {name!r}") for version, name, value in injected
+            fit(value, diffs_of.blob(version).shape, f"gradient: diff of {name!r}") for version, name, value in injected
         ]
         versions = tuple(version for version, _, _ in injected)
         schedule = self._schedule(versions, tuple(wanted.values()))
         self._check_forward(schedule)
         results = {name: self._result(name, version, out) for name, version in wanted.items()}
         for version, value in zip(versions, values, strict=True):
-            self.injected(version).put(value)
+            diffs_of.injected(version).put(value)
         schedule.run()
         for name, version in wanted.items():
-            device.current().copy(self.wanted(version).array(self._blob_of(version).count), results[name])
+            device.current().copy(diffs_of.wanted(version).array(diffs_of.blob(version).count), results[name])
         return results
 
-    def wanted(self, version: graph.Version) -> SyncedArray:
-        """Where the gradient of that version goes."""
-        return self._wanted.setdefault(version, SyncedArray())
-
-    def injected(self, version: graph.Version) -> SyncedArray:
-        """What is injected into that version."""
-        return self._injected.setdefault(version, SyncedArray())
-
-    def diff(self, blob: int) -> SyncedArray:
-        """The storage that stands in for the blob's diffs; blobs with shared diffs share it."""
-        return self._diffs.setdefault(self._blob(blob).diff_storage, SyncedArray())
-
-    def _blob(self, blob: int) -> Blob:
-        return self._net.execution.blobs[blob]
-
-    def _blob_of(self, version: graph.Version) -> Blob:
-        return self._blob(self._net.wiring.blob(version))
-
     def _schedule(self, injected: Versions, wanted: Versions) -> "Schedule":
-        rules = self._net.execution.rules
+        rules, execution = self._execution.rules, self._execution
         key = rules and rules.key, injected, wanted
         if key not in self._schedules:
-            net = self._net
-            plan = graph.plan_gradient(net.wiring, net.execution.facts, injected, wanted)
+            plan = graph.plan_gradient(execution.wiring, execution.facts, injected, wanted)
             for i, propagate_down in plan.steps:
-                net.execution.check_overwritten(i, propagate_down, weights=False)
-            self._schedules[key] = Schedule(net.execution, self, plan, key)
+                execution.check_overwritten(i, propagate_down, weights=False)
+            self._schedules[key] = Schedule(execution, self._diffs, plan, key)
         return self._schedules[key]
 
     def _version(self, name: VersionName, *, first: bool) -> graph.Version:
-        net = self._net
-        if isinstance(name, str):
-            return net.wiring.versions(net.blob_index(name))[0 if first else -1]
-        blob, layer = name
-        versions = net.wiring.versions(net.blob_index(blob))
-        index = net.layer_index(layer)
+        execution = self._execution
+        blob, layer = (name, None) if isinstance(name, str) else name
+        versions = execution.wiring.versions(execution.blob_index(blob))
+        if layer is None:
+            return versions[0 if first else -1]
         for version in versions:
-            if version[0] == index:
+            if execution.layers[version[0]].name == layer:
                 return version
-        raise ArgumentError(
-            f"gradient: layer {layer!r} does not write blob {blob!r}, but {list(self._net.layers[index].param.top)}"
-        )
+        tops = list(execution.layers[execution.layer_index(layer)].param.top)
+        raise ArgumentError(f"gradient: layer {layer!r} does not write blob {blob!r}, but {tops}")
 
     def _check_forward(self, schedule: "Schedule") -> None:
-        net = self._net
-        net.execution.check_kept()
-        if stale := net.execution.stale & schedule.needs:
+        self._execution.check_kept()
+        if stale := self._execution.stale & schedule.needs:
+            name = self._execution.layers[min(stale)].name
             raise StateError(
-                f"gradient: layer {net.layers[min(stale)].name!r} has not run in the last forward pass; run forward as "
+                f"gradient: layer {name!r} has not run in the last forward pass; run forward as "
                 "far as the blobs you inject into (for a version before in-place layers, name it (blob, layer))"
             )
         for top, kept in self._inputs.items():
             if not np.array_equal(self._host_data(top), kept, equal_nan=True):
                 raise StateError(
-                    f"gradient: input {net.wiring.blobs[top]!r} was changed since the last forward pass; "
+                    f"gradient: input {self._execution.wiring.blobs[top]!r} was changed since the last forward pass; "
                     "run forward again"
                 )
 
     def _result(self, name: VersionName, version: graph.Version, out: Mapping[VersionName, Any]) -> Any:
-        running, blob = device.current(), self._blob_of(version)
+        running, blob = device.current(), self._diffs.blob(version)
         if name not in out:
             return running.zeros(blob.count, np.float32).reshape(blob.shape)
         given = out[name]
@@ -180,11 +207,11 @@ class Schedule:
     def __init__(
         self,
         execution: "Execution",
-        memory: GradientPass,
+        diffs: Diffs,
         plan: graph.GradientPlan,
         key: tuple[Hashable, Versions, Versions],
     ) -> None:
-        self._execution, self._memory, self._key = execution, memory, ("gradient", *key)
+        self._execution, self._diffs, self._key = execution, diffs, ("gradient", *key)
         _, injected, wanted = key
         self._steps = dict(plan.steps)
         self._active: set[SyncedArray] = set()
@@ -197,17 +224,16 @@ class Schedule:
                 if version[0] == i:
                     self._inject(version)
             for version in wanted:
-                if version[0] == i and self._diff(version) in self._active:
-                    self._do(self._take, version, layer=i)
+                if version[0] == i and diffs.of(version) in self._active:
+                    self._do(diffs.take, version, layer=i)
                     unreached.discard(version)
             if i in self._steps:
                 self._step(i)
         for version in unreached:
-            blob = self._execution.wiring.blob(version)
-            self._do(self._zero, self._memory.wanted(version), blob, layer=version[0])
+            self._do(diffs.zero, diffs.wanted(version), diffs.blob(version), layer=version[0])
 
     def run(self) -> None:
-        """Run the layers and leave the gradients in `memory.wanted`."""
+        """Run the layers and leave the gradients in `diffs.wanted`."""
         for number, segment in enumerate(self._segments):
             body = functools.partial(self._body, segment)
             if segment.on_host:
@@ -229,46 +255,18 @@ class Schedule:
         self._segments[-1].layers.append(layer)
 
     def _inject(self, version: graph.Version) -> None:
-        diff = self._diff(version)
-        self._do(self._add if diff in self._active else self._put, version, layer=version[0])
+        diff = self._diffs.of(version)
+        self._do(self._diffs.add if diff in self._active else self._diffs.put, version, layer=version[0])
         self._active.add(diff)
 
     def _step(self, i: int) -> None:
-        wiring, on_host = self._execution.wiring, self._execution.layers[i].host
+        execution, wiring, diff_of = self._execution, self._execution.wiring, self._diffs.diff
         for top in wiring.tops[i]:
-            if self._memory.diff(top) not in self._active:
-                self._do(self._zero, self._memory.diff(top), top, layer=i)
-        self._do(self._execution.backward_layer, i, self._steps[i], self._memory.diff, layer=i, on_host=on_host)
-        self._active -= {self._memory.diff(top) for top in wiring.tops[i]}
-        self._active |= {
-            self._memory.diff(blob) for blob, runs in zip(wiring.bottoms[i], self._steps[i], strict=True) if runs
-        }
-
-    # ---- its actions
-
-    def _zero(self, storage: SyncedArray, blob: int) -> None:
-        device.current().fill(storage.array(self._execution.blobs[blob].count, "overwrite"), 0)
-
-    def _put(self, version: graph.Version) -> None:
-        count = self._count(version)
-        value = self._memory.injected(version).array(count)
-        device.current().copy(value, self._diff(version).array(count, "overwrite"))
-
-    def _add(self, version: graph.Version) -> None:
-        count = self._count(version)
-        total = self._diff(version).array(count, "update")
-        split_backward(total, self._memory.injected(version).array(count), total)
-
-    def _take(self, version: graph.Version) -> None:
-        count = self._count(version)
-        wanted = self._memory.wanted(version).array(count, "overwrite")
-        device.current().copy(self._diff(version).array(count), wanted)
-
-    def _count(self, version: graph.Version) -> int:
-        return self._execution.blobs[self._execution.wiring.blob(version)].count
-
-    def _diff(self, version: graph.Version) -> SyncedArray:
-        return self._memory.diff(self._execution.wiring.blob(version))
+            if diff_of(top) not in self._active:
+                self._do(self._diffs.zero, diff_of(top), execution.blobs[top], layer=i)
+        self._do(execution.backward_layer, i, self._steps[i], diff_of, layer=i, on_host=execution.layers[i].host)
+        self._active -= {diff_of(top) for top in wiring.tops[i]}
+        self._active |= {diff_of(blob) for blob, runs in zip(wiring.bottoms[i], self._steps[i], strict=True) if runs}
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import Any, Self
 from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, Device, current, named, pinned
-from caffepy.errors import GraphError, StateError, UnknownBlobError, UnknownLayerError
+from caffepy.errors import GraphError, StateError
 from caffepy.layer import TYPES, Layer
 from caffepy.net import table
 from caffepy.net import weights as files
@@ -47,38 +47,38 @@ class Net:
         untrusted: bool = False,
         allowed: Iterable[str] = (),
     ) -> None:
-        definition, own_weights = files.read_definition(model)
         self.phase = phase
-        state = NetState()
-        state.CopyFrom(definition.state)
-        state.MergeFrom(NetState(phase=phase, level=level, stage=stages))  # type: ignore[arg-type]
-        self.param = graph.insert_splits(graph.filter_net(definition, state))
-        if untrusted:
-            self._check_modules(set(allowed))
-        self.layers: list[Layer] = [self._make(i) for i in range(len(self.param.layer))]
-        self.wiring = graph.wire(self.param)
-        self.loss_weights = [self._loss_weights_of(layer) for layer in self.layers]
         self._lock = PassLock(named(device))
         self.labels: Sequence[str] | None = None
         """The names of the classes, by index, for whoever shows them."""
         self.preprocess: Any = None
         """How pictures become the input: a caffepy.saliency.Preprocess or an io.Transformer."""
-        with self._lock:
+        with self._lock, files.open_definition(model) as own:
+            state = NetState()
+            state.CopyFrom(own.net.state)
+            state.MergeFrom(NetState(phase=phase, level=level, stage=stages))  # type: ignore[arg-type]
+            self.param = graph.insert_splits(graph.filter_net(own.net, state))
+            if untrusted:
+                self._check_modules(set(allowed))
             self._build()
-            loaded = self._load(own_weights, weights)
+            loaded = files.take_own(self.execution.layers, self.param_owners, own, state)
+            if weights is not None:
+                loaded |= files.load(self.execution.layers, self.param_owners, weights).indices
             self._fill(loaded)
-        log.info("net %r: %d layers, outputs %s", self.param.name, len(self.layers), ", ".join(self.outputs))
+        log.info("net %r: %d layers, outputs %s", self.param.name, len(self.execution.layers), ", ".join(self.outputs))
 
     def _build(self) -> None:
-        blobs = [Blob() for _ in self.wiring.blobs]
-        self.execution = Execution(self.layers, self.wiring, blobs, self.loss_weights)
+        layers = [self._make(i) for i in range(len(self.param.layer))]
+        self.wiring = graph.wire(self.param)
+        self.loss_weights = [self._loss_weights_of(layer) for layer in layers]
+        self.execution = Execution(layers, self.wiring, [Blob() for _ in self.wiring.blobs], self.loss_weights)
         self.execution.set_up(SyncedArray())
         self.param_owners = self._share_params()
         self.plan = graph.plan_backward(self.param, self.wiring, self.execution.facts)
-        for layer, params in zip(self.layers, self.plan.params, strict=True):
+        for layer, params in zip(layers, self.plan.params, strict=True):
             layer.param_propagate_down = params
         self._backward_steps: dict[tuple[Hashable, int, int], tuple[dict[int, list[bool]], set[graph.Version]]] = {}
-        self._gradient = GradientPass(self)
+        self._gradient = GradientPass(self.execution)
         self._rules: dict[RuleSet, ActiveRules] = {}
 
     # ---- names
@@ -86,7 +86,7 @@ class Net:
     @property
     def layer_names(self) -> list[str]:
         """In order of execution, splits included."""
-        return [layer.name for layer in self.layers]
+        return [layer.name for layer in self.execution.layers]
 
     @property
     def inputs(self) -> list[str]:
@@ -104,17 +104,11 @@ class Net:
 
     def blob_index(self, name: str) -> int:
         """The index in the wiring of the blob of that name; raises UnknownBlobError."""
-        index = self.wiring.index(name)
-        if index is None:
-            raise UnknownBlobError(f"this net has no blob {name!r}{graph.nearest(name, self.wiring.blobs)}")
-        return index
+        return self.execution.blob_index(name)
 
     def layer_index(self, name: str) -> int:
         """The index of the layer of that name; raises UnknownLayerError."""
-        names = self.layer_names
-        if name not in names:
-            raise UnknownLayerError(f"this net has no layer {name!r}{graph.nearest(name, names)}")
-        return names.index(name)
+        return self.execution.layer_index(name)
 
     @property
     def callbacks(self) -> Callbacks:
@@ -126,7 +120,7 @@ class Net:
     def reshape(self) -> None:
         """Settle every layer's shapes and memory after a blob was reshaped; forward does so too."""
         with self._lock:
-            self.execution.settle(0, len(self.layers) - 1)
+            self.execution.settle(0, len(self.execution.layers) - 1)
 
     def forward_from_to(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; the loss among them."""
@@ -169,7 +163,8 @@ class Net:
         gradient. Rules that need data which in-place layers write over have forward keep it: run forward inside, too.
         """
         if rules not in self._rules:
-            self._rules[rules] = ActiveRules(rules, self.layers, rules.choose(self.layers, self.wiring))
+            layers = self.execution.layers
+            self._rules[rules] = ActiveRules(rules, layers, rules.choose(layers, self.wiring))
         before, self.execution.rules = self.execution.rules, self._rules[rules]
         try:
             yield
@@ -203,7 +198,7 @@ class Net:
                 raise StateError("tune measures on a GPU: call set_mode_gpu() first")
             self.execution.replay.clear()
             with measuring() as measured:
-                self._forward_range(0, len(self.layers) - 1)
+                self._forward_range(0, len(self.execution.layers) - 1)
                 self._gradient.run(dict.fromkeys(self.outputs, 1.0), None, {})
             self.execution.replay.clear()
         return measured
@@ -216,18 +211,18 @@ class Net:
         Raises WeightsError, before anything is changed, where a layer's blobs do not fit.
         """
         with self._lock:
-            return files.load(self, path)
+            return files.load(self.execution.layers, self.param_owners, path)
 
     def share_with(self, other: "Net") -> None:
         """Take the weights' memory from `other`, by layer name, as Caffe's ShareTrainedLayersWith."""
         with self._lock:
-            files.share(self, other)
+            files.share(self.execution.layers, other.execution.layers)
             self.execution.replay.clear()
 
     def save(self, path: str | PathLike[str], *, diffs: bool = False) -> None:
         """Write layers and weights; HDF5 (weights only) where the name ends in .h5."""
         with self._lock:
-            files.save(self, path, diffs)
+            files.save(self.param, self.execution.layers, path, diffs)
 
     # ---- what it looks like
 
@@ -246,10 +241,9 @@ class Net:
             return
         with self._lock:
             self._lock.closed = True
-            self.layers = []
             self.execution = Execution([], graph.wire(NetParameter()), [], [])
             self._rules.clear()
-            self._gradient = GradientPass(self)
+            self._gradient = GradientPass(self.execution)
 
     @property
     def closed(self) -> bool:
@@ -302,28 +296,25 @@ class Net:
         return given or [1.0 if layer.is_loss and j == 0 else 0.0 for j in range(tops)]
 
     def _share_params(self) -> dict[tuple[int, int], tuple[int, int]]:
-        owners = graph.param_owners(self.param.layer, [len(layer.blobs) for layer in self.layers])
+        owners = graph.param_owners(self.param.layer, [len(layer.blobs) for layer in self.execution.layers])
         for (i, j), (owner, k) in owners.items():
-            blob, source = self.layers[i].blobs[j], self.layers[owner].blobs[k]
+            blob, source = self.execution.layers[i].blobs[j], self.execution.layers[owner].blobs[k]
             spec = graph.param_spec(self.param.layer[i], j)
             permissive = spec.share_mode == ParamSpec.PERMISSIVE
             if blob.count != source.count or (not permissive and blob.shape != source.shape):
-                raise self.layers[i].error(
+                raise self.execution.layers[i].error(
                     f"param {spec.name!r} has shape {blob.shape} here and {source.shape} in layer "
-                    f"{self.layers[owner].name!r}; make them equal"
+                    f"{self.execution.layers[owner].name!r}; make them equal"
                     + ("" if permissive else ", or give share_mode: PERMISSIVE where only the counts are")
                 )
             blob.share_data(source)
             blob.share_diff(source)
         return owners
 
-    def _load(self, *sources: str | PathLike[str] | None) -> set[str]:
-        return {name for source in sources if source is not None for name in files.load(self, source).loaded}
-
-    def _fill(self, loaded: set[str]) -> None:
-        for i, layer in enumerate(self.layers):
+    def _fill(self, loaded: set[int]) -> None:
+        for i, layer in enumerate(self.execution.layers):
             for j in range(len(layer.blobs)):
-                if layer.name not in loaded and (i, j) not in self.param_owners:
+                if i not in loaded and (i, j) not in self.param_owners:
                     layer.fill(j)
 
     # ---- running, under the lock
@@ -340,7 +331,7 @@ class Net:
             steps = [(i, self.plan.bottoms[i]) for i in range(start, end - 1, -1) if self.plan.layers[i]]
             computed: set[graph.Version] = set()
             for i, propagate_down in steps:
-                weights = any(self.layers[i].param_propagate_down)
+                weights = any(self.execution.layers[i].param_propagate_down)
                 self.execution.check_overwritten(i, propagate_down, weights=weights)
                 computed.update(s for s, p in zip(self.wiring.sources[i], propagate_down, strict=True) if p)
             self._backward_steps[key] = dict(steps), computed

@@ -139,18 +139,22 @@ def _nothing(layers: list[LayerCost]) -> Cost:
 def measure(net: "Net", times: int, *, dry: bool) -> Profile:
     """See Net.profile."""
     execution = net.execution
-    last = len(net.layers) - 1
+    last = len(net.execution.layers) - 1
     execution.forward(0, last)
-    kept = [[blob.data.copy() for blob in layer.blobs] if layer.updates_weights else [] for layer in net.layers]
+    kept = [
+        [blob.data.copy() for blob in layer.blobs] if layer.updates_weights else [] for layer in net.execution.layers
+    ]
     times = 0 if dry else times
-    costs = [_cost(layer, partial(execution.forward_layer, i), times) for i, layer in enumerate(net.layers)]
+    costs = [_cost(layer, partial(execution.forward_layer, i), times) for i, layer in enumerate(net.execution.layers)]
     backward = _backward_costs(net, times)
-    for layer, arrays in zip(net.layers, kept, strict=True):
+    for layer, arrays in zip(net.execution.layers, kept, strict=True):
         for blob, data in zip(layer.blobs, arrays, strict=False):
             blob.data[...] = data
     if not dry:
         execution.forward(0, last)  # layers in place have run over their own results
-    layers = [LayerCost(layer.name, layer.type, costs[i], backward.get(i)) for i, layer in enumerate(net.layers)]
+    layers = [
+        LayerCost(layer.name, layer.type, costs[i], backward.get(i)) for i, layer in enumerate(net.execution.layers)
+    ]
     return Profile("dry: nothing was measured", H200, layers) if dry else Profile(*_device(), layers)
 
 
@@ -169,8 +173,10 @@ def _backward_costs(net: "Net", times: int) -> dict[int, Cost]:
     for i, propagate_down in plan.steps:
         for top in wiring.tops[i]:
             device.current().fill(diff_of(top).array(execution.blobs[top].count, "overwrite"), 1)
-        with no_weight_gradients([net.layers[i]]):
-            costs[i] = _cost(net.layers[i], partial(execution.backward_layer, i, propagate_down, diff_of), times)
+        with no_weight_gradients([net.execution.layers[i]]):
+            costs[i] = _cost(
+                net.execution.layers[i], partial(execution.backward_layer, i, propagate_down, diff_of), times
+            )
     return costs
 
 

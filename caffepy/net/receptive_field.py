@@ -68,7 +68,7 @@ def receptive_fields(net: "Net") -> list[ReceptiveField | None]:
     """
     now: dict[int, ReceptiveField | None] = {}
     found = []
-    for layer, bottoms, tops in zip(net.layers, net.wiring.bottoms, net.wiring.tops, strict=True):
+    for layer, bottoms, tops in zip(net.execution.layers, net.wiring.bottoms, net.wiring.tops, strict=True):
         shapes = [net.execution.blobs[blob].shape for blob in bottoms]
         for top in tops:
             after = net.execution.blobs[top].shape

@@ -64,7 +64,7 @@ def table(net: "Net") -> Table:
     rows = []
     split_of: dict[str, str] = {}
     fields = receptive_fields(net)
-    for i, layer in enumerate(net.layers):
+    for i, layer in enumerate(net.execution.layers):
         tops = [net.execution.blobs[top] for top in net.wiring.tops[i]]
         new = {top.data_storage: top.count for top in tops if top.data_storage not in seen}
         seen.update(new)
@@ -84,7 +84,7 @@ def table(net: "Net") -> Table:
 
 def text(net: "Net") -> str:
     """The table for a terminal, with a head that names units and a line of totals; of a closed net its name."""
-    if not net.layers:
+    if not net.execution.layers:
         return _without_layers(net)
     found = table(net)
     lines = [_title(found), *_aligned([_HEAD, *map(_cells, found.rows), _total_cells(found)])]
@@ -93,7 +93,7 @@ def text(net: "Net") -> str:
 
 def html(net: "Net") -> str:
     """The table for a notebook."""
-    if not net.layers:
+    if not net.execution.layers:
         return f"<div>{markup.escape(_without_layers(net))}</div>"
     found = table(net)
     rows = [_cells(row) for row in found.rows]

@@ -1,24 +1,24 @@
-"""Weights in and out of a net: by layer name, checked before anything is changed."""
+"""Weights in and out of a net's layers, checked before anything is changed."""
 
 import logging
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from os import PathLike, fspath
-from typing import TYPE_CHECKING
 
+from caffepy import graph
 from caffepy.blob import Blob, Shape
 from caffepy.errors import ProtoError, WeightsError
 from caffepy.layer import Layer
 from caffepy.proto import prototxt
-from caffepy.proto.caffe_pb2 import NetParameter
+from caffepy.proto.caffe_pb2 import NetParameter, NetState
 from caffepy.proto.caffemodel import open_weights, write_weights
-from caffepy.proto.stored import Weights
+from caffepy.proto.stored import StoredBlob, Weights, held, in_order
 from caffepy.proto.upgrade import upgrade_net
 
-if TYPE_CHECKING:
-    from caffepy.net.net import Net
-
 Path = str | PathLike[str]
+Layers = Sequence[Layer]
+Shared = Mapping[tuple[int, int], tuple[int, int]]
+"""Weight blobs (layer, index) that have their memory from another: graph.param_owners."""
 
 log = logging.getLogger("caffepy")
 
@@ -33,52 +33,64 @@ class WeightReport:
     """Layers of the file that the net does not have."""
     unfilled: list[str]
     """Layers of the net with weights that the file does not have: they keep theirs."""
+    indices: set[int]
+    """The places in the net of those loaded."""
 
 
-def read_definition(model: Path | NetParameter) -> tuple[NetParameter, Path | None]:
-    """The upgraded definition, and the file itself where it holds weights too."""
+def read_definition(model: Path | NetParameter) -> NetParameter:
+    """The upgraded definition."""
+    with open_definition(model) as own:
+        return own.net
+
+
+def open_definition(model: Path | NetParameter) -> Weights:
+    """The upgraded definition, and the weights in it: a .caffemodel's, or blobs that the messages hold."""
+    if not isinstance(model, NetParameter) and fspath(model).endswith((".caffemodel", ".h5", ".hdf5")):
+        stored = open_weights(model)
+        if not stored.net.layer:
+            stored.close()
+            raise WeightsError(f"{model}: HDF5 weights hold no net; give its prototxt, and this file as the weights")
+        return stored
     definition = NetParameter()
     if isinstance(model, NetParameter):
         definition.CopyFrom(model)
-    elif fspath(model).endswith((".caffemodel", ".h5", ".hdf5")):
-        with open_weights(model) as stored:
-            if not stored.net.layer:
-                raise WeightsError(
-                    f"{model}: HDF5 weights hold no net; give its prototxt, and this file as the weights"
-                )
-            return stored.net, model
     else:
         definition = prototxt.read(model, NetParameter)
     try:
+        own = held(definition)
         notes = upgrade_net(definition)
     except ProtoError as error:
         raise ProtoError(str(error) if isinstance(model, NetParameter) else f"{fspath(model)}: {error}") from error
     for note in notes:
         log.info("%s", note)
-    return definition, None
+    return own
 
 
-def load(net: "Net", path: Path) -> WeightReport:
+def load(layers: Layers, shared: Shared, path: Path) -> WeightReport:
     """Copy the file's blobs into the layers of the same names."""
     with open_weights(path) as stored:
-        return take(net, stored)
+        return take(layers, shared, stored)
 
 
-def take(net: "Net", stored: Weights) -> WeightReport:
-    """Copy what is stored into the layers of the same names; nothing is changed where something does not fit."""
-    places = {layer.name: i for i, layer in enumerate(net.layers)}
-    matched = {name: blobs for name, blobs in stored.layers.items() if name in places}
-    for name, blobs in matched.items():
-        layer, elsewhere = net.layers[places[name]], {j for i, j in net.param_owners if i == places[name]}
-        _check(layer, {blob.index: (blob.shape, blob.legacy) for blob in blobs}, elsewhere, stored.path)
-    for name, blobs in matched.items():
-        for blob in blobs:
-            blob.copy_into(net.layers[places[name]].blobs[blob.index].data)
+def take(layers: Layers, shared: Shared, stored: Weights) -> WeightReport:
+    """Copy what is stored into the layers of the same names; nothing is changed where something does not fit.
+
+    Of several layers of one name the first with weights is meant, or in a file by names the last; the last one's stay.
+    """
+    places = _places(layers, last=stored.by_name)
+    each = [(name, blobs) for name, blobs in stored.each if blobs or stored.by_name]
+    matched = [(places[name], blobs) for name, blobs in each if name in places]
+    _copy(layers, shared, matched, stored.path)
+    loaded = dict(matched)
     report = WeightReport(
-        list(matched),
-        [name for name in stored.layers if name not in places],
-        [layer.name for layer in net.layers if layer.blobs and layer.name not in matched],
+        [layers[i].name for i in loaded],
+        [name for name, _ in each if name not in places],
+        [layer.name for i, layer in enumerate(layers) if layer.blobs and i not in loaded],
+        set(loaded),
     )
+    if len(loaded) < len(matched):
+        twice = sorted({name for name in places if [name for name, _ in each].count(name) > 1})
+        log.warning("%s: several layers are named %s; the net's first takes the last's", stored.path, ", ".join(twice))
     if report.unused:
         log.warning("%s: layers that this net does not have: %s", stored.path, ", ".join(report.unused))
     if report.unfilled:
@@ -86,22 +98,51 @@ def take(net: "Net", stored: Weights) -> WeightReport:
     return report
 
 
-def share(net: "Net", other: "Net") -> None:
-    """Point the weights of layers of the same names at the other net's memory."""
-    theirs = {layer.name: layer for layer in other.layers if layer.blobs}
-    shared = [(layer, theirs[layer.name]) for layer in net.layers if layer.name in theirs]
-    for layer, source in shared:
-        _check(layer, {j: (blob.shape, False) for j, blob in enumerate(source.blobs)}, set(), "the other net")
-    for layer, source in shared:
-        for blob, from_blob in zip(layer.blobs, source.blobs, strict=True):
+def take_own(layers: Layers, shared: Shared, own: Weights, state: NetState) -> set[int]:
+    """Copy the definition's own weights into its layers one by one, as Caffe's Layer does; which layers had some."""
+    kept = [
+        (layer.name, blobs)
+        for layer, blobs in zip(own.net.layer, own.of_layers(), strict=True)
+        if graph.included(layer, state)
+    ]
+    blobs_of = in_order(kept, (layer.name for layer in layers))
+    matched = [(i, blobs) for i, blobs in enumerate(blobs_of) if blobs]
+    _copy(layers, shared, matched, own.path)
+    return {i for i, _ in matched}
+
+
+def share(layers: Layers, others: Layers) -> None:
+    """Point the weights of layers of the same names at the others' memory: Net::ShareTrainedLayersWith."""
+    places = _places(layers, last=False)
+    pairs = {places[source.name]: source for source in others if source.blobs and source.name in places}
+    for i, source in pairs.items():
+        _check(layers[i], {j: (blob.shape, False) for j, blob in enumerate(source.blobs)}, set(), "the other net")
+    for i, source in pairs.items():
+        for blob, from_blob in zip(layers[i].blobs, source.blobs, strict=True):
             blob.share_data(from_blob)
 
 
-def save(net: "Net", path: Path, diffs: bool, *, hdf5: bool | None = None) -> None:
+def save(param: NetParameter, layers: Layers, path: Path, diffs: bool, *, hdf5: bool | None = None) -> None:
     """Write the definition and every layer's weights, and their diffs if asked to."""
-    values = {layer.name: [blob.data for blob in layer.blobs] for layer in net.layers if layer.blobs}
-    with_diffs = {layer.name: [blob.diff for blob in layer.blobs] for layer in net.layers if layer.blobs}
-    write_weights(path, net.param, values, with_diffs if diffs else None, hdf5=hdf5)
+    values = [[blob.data for blob in layer.blobs] for layer in layers]
+    with_diffs = [[blob.diff for blob in layer.blobs] for layer in layers] if diffs else None
+    write_weights(path, param, values, with_diffs, hdf5=hdf5)
+
+
+def _places(layers: Layers, *, last: bool) -> dict[str, int]:
+    """By name the layer that weights of this name go to: one that has some, if there is one."""
+    order = list(enumerate(layers)) if last else list(enumerate(layers))[::-1]
+    return {layer.name: i for some in (False, True) for i, layer in order if bool(layer.blobs) == some}
+
+
+def _copy(layers: Layers, shared: Shared, matched: Sequence[tuple[int, list[StoredBlob]]], path: str) -> None:
+    """Check all, then copy; of several for one layer the last."""
+    for i, blobs in matched:
+        elsewhere = {k for owner, k in shared if owner == i}
+        _check(layers[i], {blob.index: (blob.shape, blob.legacy) for blob in blobs}, elsewhere, path)
+    for i, blobs in dict(matched).items():
+        for blob in blobs:
+            blob.copy_into(layers[i].blobs[blob.index].data)
 
 
 def _check(layer: Layer, found: Mapping[int, tuple[Shape, bool]], elsewhere: Set[int], source: str) -> None:

@@ -60,15 +60,12 @@ def read_binary(file: BinaryIO, path: str) -> Weights:
     """The Weights of an open binary file, which they close."""
     source = Source(file, path)
     net = NetParameter()
-    layers: dict[str, list[StoredBlob]] = {}
+    each: list[tuple[str, list[StoredBlob]]] = []
     for field in _without_blobs(source, Field(0, LENGTH, 0, 0, source.size), net):
         if field.number == NetParameter.LAYER_FIELD_NUMBER:
-            name, blobs = _layer(source, field, net.layer.add())
+            each.append(_layer(source, field, net.layer.add()))
         else:
-            name, blobs = _layer(source, field, net.layers.add())
-        if blobs:
-            layers.pop(name, None)
-            layers[name] = blobs
+            each.append(_layer(source, field, net.layers.add()))
     if not net.layer and not net.layers:
         raise ProtoError(f"{path}: expected a .caffemodel and found no layer in it; is it a mean or a solver state?")
     try:
@@ -76,7 +73,7 @@ def read_binary(file: BinaryIO, path: str) -> Weights:
             log.info("%s: %s", path, note)
     except ProtoError as error:
         raise ProtoError(f"{path}: {error}") from error
-    return Weights(path, net, layers, source.close)
+    return Weights(path, net, each, source.close)
 
 
 def _layer(source: Source, field: Field, layer: LayerParameter | V1LayerParameter) -> tuple[str, list[StoredBlob]]:

@@ -1,6 +1,6 @@
 """Binary .caffemodel files written, in the order of fields that Caffe writes, without a copy of the values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import repeat
 from typing import BinaryIO
 
@@ -8,16 +8,11 @@ import numpy as np
 
 from caffepy.proto.caffe_pb2 import BlobProto, BlobShape, LayerParameter, NetParameter
 from caffepy.proto.forks import clear_fork_fields
-from caffepy.proto.stored import FloatArray
+from caffepy.proto.stored import FloatArray, Layerwise
 from caffepy.proto.wire import prefix
 
 
-def write_binary(
-    path: str,
-    net: NetParameter,
-    blobs: Mapping[str, Sequence[FloatArray]],
-    diffs: Mapping[str, Sequence[FloatArray]],
-) -> None:
+def write_binary(path: str, net: NetParameter, blobs: Layerwise, diffs: Layerwise | None) -> None:
     """Write the definition with the blobs (and diffs, if any) in it, in the order of fields that Caffe writes."""
     head = NetParameter()
     head.CopyFrom(net)
@@ -25,8 +20,8 @@ def write_binary(
     clear_fork_fields(head)
     with open(path, "wb") as file:
         file.write(head.SerializePartialToString())
-        for layer in net.layer:
-            _write_layer(file, layer, blobs.get(layer.name, ()), diffs.get(layer.name, ()))
+        for i, layer in enumerate(net.layer):
+            _write_layer(file, layer, blobs[i], diffs[i] if diffs else ())
 
 
 def _write_layer(

@@ -9,7 +9,7 @@ from caffepy.proto.binary_write import write_binary
 from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.files import HEAD, PathLike, kind_of, open_binary, remedy, replacing
 from caffepy.proto.hdf5 import read_hdf5, write_hdf5
-from caffepy.proto.stored import FloatArray, StoredBlob, Weights, blob_array, blob_shape
+from caffepy.proto.stored import FloatArray, Layerwise, StoredBlob, Weights, blob_array, blob_shape
 
 __all__ = ["StoredBlob", "Weights", "blob_array", "blob_shape", "open_weights", "write_weights"]
 
@@ -47,36 +47,42 @@ def open_weights(path: PathLike) -> Weights:
 def write_weights(
     path: PathLike,
     net: NetParameter,
-    blobs: Mapping[str, Sequence[FloatArray]],
-    diffs: Mapping[str, Sequence[FloatArray]] | None = None,
+    blobs: Layerwise | Mapping[str, Sequence[FloatArray]],
+    diffs: Layerwise | Mapping[str, Sequence[FloatArray]] | None = None,
     *,
     hdf5: bool | None = None,
 ) -> None:
-    """Write a net's weights, by layer name, as Caffe does; HDF5 if the name ends in .h5 or .hdf5, binary otherwise.
+    """Write a net's weights as Caffe does; HDF5 if the name ends in .h5 or .hdf5, binary otherwise.
 
-    `hdf5` decides whatever the name is.
+    blobs, diffs  for each layer of the net, in its order, or by name where names are unique
+    hdf5          decides whatever the name is
 
     The arrays go to the file one after the other, as float32; blobs inside `net` are not written. A binary file holds
     the definition too. The file appears when it is whole. Raises ArgumentError if blobs, diffs and net do not belong
     together, MissingFileError or ProtoError if the file cannot be written.
     """
-    _check(net, blobs, diffs or {})
+    if net.layers:
+        raise ArgumentError("write_weights: the definition is of an old format; call upgrade_net on it first")
+    values, gradients = _in_order(net, blobs), _in_order(net, diffs) if diffs else None
+    for layer, ours, theirs in zip(net.layer, values, gradients or (), strict=bool(gradients)):
+        shapes, found = [blob.shape for blob in ours], [diff.shape for diff in theirs]
+        if found and shapes != found:
+            raise ArgumentError(f"write_weights: layer {layer.name!r} has blobs of shapes {shapes}, diffs of {found}")
     if hdf5 is None:
         hdf5 = os.fspath(path).lower().endswith((".h5", ".hdf5"))
     write = write_hdf5 if hdf5 else write_binary
     with replacing(path) as beside:
-        write(beside, net, blobs, diffs or {})
+        write(beside, net, values, gradients)
 
 
-def _check(
-    net: NetParameter, blobs: Mapping[str, Sequence[FloatArray]], diffs: Mapping[str, Sequence[FloatArray]]
-) -> None:
-    if net.layers:
-        raise ArgumentError("write_weights: the definition is of an old format; call upgrade_net on it first")
-    unknown = [name for name in [*blobs, *diffs] if name not in {layer.name for layer in net.layer}]
-    if unknown:
+def _in_order(net: NetParameter, blobs: Layerwise | Mapping[str, Sequence[FloatArray]]) -> Layerwise:
+    names = [layer.name for layer in net.layer]
+    if not isinstance(blobs, Mapping):
+        if len(blobs) != len(names):
+            raise ArgumentError(f"write_weights: blobs of {len(blobs)} layers for a net of {len(names)}")
+        return blobs
+    if unknown := [name for name in blobs if name not in names]:
         raise ArgumentError(f"write_weights: blobs for layers that the definition does not have: {', '.join(unknown)}")
-    for name, values in diffs.items():
-        shapes, found = [blob.shape for blob in blobs.get(name, ())], [diff.shape for diff in values]
-        if shapes != found:
-            raise ArgumentError(f"write_weights: layer {name!r} has blobs of shapes {shapes} and diffs of {found}")
+    if twice := [name for name in blobs if blobs[name] and names.count(name) > 1]:
+        raise ArgumentError(f"write_weights: several layers are named {twice[0]!r}; give blobs for each, in order")
+    return [blobs.get(name, ()) for name in names]

@@ -1,6 +1,5 @@
 """HDF5 weights (.caffemodel.h5): /data/<layer>/<index> holds a blob, /diff/<layer>/<index> its diff, as Net::ToHDF5."""
 
-from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from caffepy.errors import ProtoError, StateError
 from caffepy.proto.caffe_pb2 import NetParameter
-from caffepy.proto.stored import FloatArray, StoredBlob, Weights
+from caffepy.proto.stored import FloatArray, Layerwise, StoredBlob, Weights, check_names
 
 _DAMAGED = (OSError, KeyError, RuntimeError, ValueError, TypeError)  # what h5py raises for a damaged file
 
@@ -32,7 +31,7 @@ def read_hdf5(path: str) -> Weights:
         if isinstance(error, _DAMAGED) and not isinstance(error, ProtoError):
             raise ProtoError(f"{path}: damaged HDF5 file ({error}); download or copy it again") from error
         raise
-    return Weights(path, NetParameter(), layers, file.close)
+    return Weights(path, NetParameter(), list(layers.items()), file.close, by_name=True)
 
 
 def _collect(group: Any, name: str, path: str, layers: dict[str, list[StoredBlob]]) -> None:
@@ -57,22 +56,17 @@ def _read(dataset: Any, path: str, out: FloatArray) -> None:
         raise ProtoError(f"{path}: cannot read {dataset.name} ({error}); download or copy the file again") from error
 
 
-def write_hdf5(
-    path: str,
-    net: NetParameter,
-    blobs: Mapping[str, Sequence[FloatArray]],
-    diffs: Mapping[str, Sequence[FloatArray]],
-) -> None:
+def write_hdf5(path: str, net: NetParameter, blobs: Layerwise, diffs: Layerwise | None) -> None:
     """Write the blobs, and the diffs if there are any, as float32; every layer of the net gets a group."""
     import h5py
 
-    names = dict.fromkeys(layer.name for layer in net.layer)
-    tops = {"data": blobs, "diff": diffs} if diffs else {"data": blobs}
+    check_names(net, blobs, "HDF5")
+    tops = {"data": blobs} if diffs is None else {"data": blobs, "diff": diffs}
     with h5py.File(path, "w") as file:
-        for (top, values), name in product(tops.items(), names):
+        for (top, values), (i, name) in product(tops.items(), enumerate(layer.name for layer in net.layer)):
             try:
                 group = file.require_group(f"{top}/{name}")
-                for index, value in enumerate(values.get(name, ())):
+                for index, value in enumerate(values[i]):
                     group.create_dataset(str(index), data=np.asarray(value, "<f4"))
             except (ValueError, TypeError) as error:
                 raise ProtoError(f"HDF5 cannot hold layer {name!r} ({error}); write a .caffemodel instead") from error

@@ -1,6 +1,7 @@
 """Blobs as files hold them: BlobProto messages in memory, StoredBlob handles on an open file."""
 
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from math import prod
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,8 @@ from caffepy.errors import ArgumentError, ProtoError
 from caffepy.proto.caffe_pb2 import BlobProto, NetParameter
 
 FloatArray = NDArray[np.float32]
+Layerwise = Sequence[Sequence[FloatArray]]
+"""The blobs of each layer of a net, in its order."""
 
 _MOST_AXES = 32  # kMaxBlobAxes: blob.hpp
 _LEGACY = ("num", "channels", "height", "width")
@@ -51,6 +54,16 @@ def check_count(shape: tuple[int, ...], found: int, where: str) -> None:
         raise ProtoError(
             f"{where} has shape {shape}, which is {prod(shape)} values, and {found} are stored; the file is damaged, "
             "or a fork of Caffe wrote the values its own way"
+        )
+
+
+def check_names(net: NetParameter, blobs: Layerwise, kind: str) -> None:
+    """Raise ProtoError where several layers with blobs have one name, which a file that goes by names cannot hold."""
+    names = Counter(layer.name for layer, arrays in zip(net.layer, blobs, strict=True) if arrays)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise ProtoError(
+            f"several layers with weights are named {twice[0]!r}, and {kind} goes by names; write a .caffemodel, "
+            "which keeps their order, or give each layer a name of its own"
         )
 
 
@@ -101,17 +114,39 @@ class Weights:
 
     path    the file
     net     the definition, upgraded and without blobs; empty for HDF5, which holds none
-    layers  the blobs of each layer that has some, by layer name, in file order; a name that comes twice keeps the last,
-            as copying one layer after the other does: Net::CopyTrainedLayersFrom
+    each    every layer's name and blobs, in file order; a name may come twice
+    by_name whether the file is a table of names, which a net's last layer of a name stands for: its layer_names_index_;
+            else layers follow one another, and the first of the name is meant: Net::CopyTrainedLayersFrom
     """
 
     def __init__(
-        self, path: str, net: NetParameter, layers: dict[str, list[StoredBlob]], close: Callable[[], None]
+        self,
+        path: str,
+        net: NetParameter,
+        each: Sequence[tuple[str, list[StoredBlob]]],
+        close: Callable[[], None],
+        *,
+        by_name: bool = False,
     ) -> None:
         self.path = path
         self.net = net
-        self.layers = layers
+        self.each = each
+        self.by_name = by_name
         self._close = close
+
+    @property
+    def layers(self) -> dict[str, list[StoredBlob]]:
+        """The blobs of each layer that has some, by name; of several layers of a name the last one's."""
+        found: dict[str, list[StoredBlob]] = {}
+        for name, blobs in self.each:
+            if blobs:
+                found.pop(name, None)
+                found[name] = blobs
+        return found
+
+    def of_layers(self) -> list[list[StoredBlob]]:
+        """The blobs of each layer of `net`."""
+        return in_order(self.each, (layer.name for layer in self.net.layer))
 
     def close(self) -> None:
         """Close the file; `net` stays, the blobs can no longer be read."""
@@ -124,3 +159,36 @@ class Weights:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def in_order(each: Iterable[tuple[str, list[StoredBlob]]], names: Iterable[str]) -> list[list[StoredBlob]]:
+    """The blobs of layers of these names, the first of a name for its first layer, the next for the next.
+
+    Names without an entry are of layers that upgrading or splitting has added; they have no blobs.
+    """
+    waiting: dict[str, deque[list[StoredBlob]]] = {}
+    for name, blobs in each:
+        waiting.setdefault(name, deque()).append(blobs)
+    return [queue.popleft() if (queue := waiting.get(name)) else [] for name in names]
+
+
+def held(net: NetParameter) -> Weights:
+    """A definition in memory and the blobs that its messages hold, which are taken out of it; of any age.
+
+    Raises ProtoError where a blob's values do not fit its shape.
+    """
+    each = []
+    for layer in [*net.layer, *(old.layer if old.HasField("layer") else old for old in net.layers)]:
+        each.append((layer.name, [_in_memory(proto, i, layer.name) for i, proto in enumerate(layer.blobs)]))
+        layer.ClearField("blobs")
+    return Weights(f"the definition of net {net.name!r}", net, each, lambda: None)
+
+
+def _in_memory(proto: BlobProto, index: int, layer: str) -> StoredBlob:
+    try:
+        values = blob_array(proto)
+    except ProtoError as error:
+        raise ProtoError(f"layer {layer!r}, blob {index}: {error}") from error
+    return StoredBlob(
+        values.shape, lambda out: np.copyto(out.reshape(values.shape), values), index=index, legacy=is_legacy(proto)
+    )

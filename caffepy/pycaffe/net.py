@@ -11,7 +11,6 @@ from caffepy import net as engine
 from caffepy.blob import Blob, Floats, fit
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError
 from caffepy.graph import nearest
-from caffepy.layer import Layer
 from caffepy.layers.data.memory_data import MemoryData
 from caffepy.net import weights as files
 from caffepy.net.execution import Callback
@@ -63,7 +62,9 @@ class Net(engine.Net):
         self._warned = False
         names = self.wiring.blobs
         self._by_name = _Names("blob", ((name, self.execution.blobs[i]) for i, name in enumerate(names)))
-        self._params = _Names("layer with weights", ((layer.name, layer.blobs) for layer in self.layers if layer.blobs))
+        self._params = _Names(
+            "layer with weights", ((layer.name, layer.blobs) for layer in self.execution.layers if layer.blobs)
+        )
 
     # ---- what there is
 
@@ -80,25 +81,30 @@ class Net(engine.Net):
         return self._params
 
     @property
-    def layer_dict(self) -> Mapping[str, Layer]:
-        """Every layer by name."""
-        return _Names("layer", ((layer.name, layer) for layer in self.layers))
+    def layers(self) -> list[Any]:
+        """Every layer, splits included; of a Python layer the user's own object."""
+        return [layer.shown for layer in self.execution.layers]
+
+    @property
+    def layer_dict(self) -> Mapping[str, Any]:
+        """The same by name."""
+        return _Names("layer", zip(self.layer_names, self.layers, strict=True))
 
     @property
     def top_names(self) -> Mapping[str, list[str]]:
         """Each layer's tops."""
-        return OrderedDict((layer.name, list(layer.param.top)) for layer in self.layers)
+        return OrderedDict((layer.name, list(layer.param.top)) for layer in self.execution.layers)
 
     @property
     def bottom_names(self) -> Mapping[str, list[str]]:
         """Each layer's bottoms."""
-        return OrderedDict((layer.name, list(layer.param.bottom)) for layer in self.layers)
+        return OrderedDict((layer.name, list(layer.param.bottom)) for layer in self.execution.layers)
 
     @property
     def blob_loss_weights(self) -> Mapping[str, float]:
         """Each blob's weight in the loss."""
         weights = dict.fromkeys(self.wiring.blobs, 0.0)
-        for layer, given in zip(self.layers, self.loss_weights, strict=True):
+        for layer, given in zip(self.execution.layers, self.loss_weights, strict=True):
             weights.update(zip(layer.param.top, given, strict=True))
         return OrderedDict(weights)
 
@@ -120,7 +126,7 @@ class Net(engine.Net):
         returns the outputs (with `end`, that layer's tops) and `blobs`: live views of their data
         """
         first, last = self._range(start, end, backward=False)
-        wanted = [*(self.outputs if end is None else self.top_names[self.layers[last].name]), *(blobs or ())]
+        wanted = [*(self.outputs if end is None else self.top_names[self.execution.layers[last].name]), *(blobs or ())]
         self._check_blobs(wanted)
         if kwargs:
             self._same_names("forward", "inputs", self.inputs, kwargs)
@@ -144,7 +150,10 @@ class Net(engine.Net):
         NotComputedWarning says so, once. `gradient` computes any diff, always.
         """
         first, last = self._range(start, end, backward=True)
-        wanted = [*(self.inputs if end is None else self.bottom_names[self.layers[last].name]), *(diffs or ())]
+        wanted = [
+            *(self.inputs if end is None else self.bottom_names[self.execution.layers[last].name]),
+            *(diffs or ()),
+        ]
         self._check_blobs(wanted)
         if kwargs:
             self._same_names("backward", "outputs", self.outputs, kwargs)
@@ -201,7 +210,7 @@ class Net(engine.Net):
 
         Raises StateError where the first layer is not MemoryData, LayerError where the arrays do not fit.
         """
-        first = self.layers[0]
+        first = self.execution.layers[0]
         if not isinstance(first, MemoryData):
             raise StateError(f"set_input_arrays: the first layer {first.name!r} is {first.type}; it must be MemoryData")
         with self._lock:
@@ -210,7 +219,7 @@ class Net(engine.Net):
     def clear_param_diffs(self) -> None:
         """Set the diffs of all weights to zero; backward adds to them."""
         with self._lock:
-            for layer in self.layers:
+            for layer in self.execution.layers:
                 for blob in layer.blobs:
                     device.current().fill(blob.diff_storage.array(blob.count, "overwrite"), 0)
 
@@ -235,7 +244,7 @@ class Net(engine.Net):
     def save_hdf5(self, path: Path, *, diffs: bool = False) -> None:
         """Write the weights as HDF5, whatever the file's name."""
         with self._lock:
-            files.save(self, path, diffs, hdf5=True)
+            files.save(self.param, self.execution.layers, path, diffs, hdf5=True)
 
     def load_hdf5(self, path: Path) -> None:
         """Load weights by layer name; as copy_from, which sees what kind of file it is."""
@@ -315,7 +324,7 @@ class Net(engine.Net):
 
     def _range(self, start: str | None, end: str | None, *, backward: bool) -> tuple[int, int]:
         self._lock.check_open()
-        first, last = (len(self.layers) - 1, 0) if backward else (0, len(self.layers) - 1)
+        first, last = (len(self.execution.layers) - 1, 0) if backward else (0, len(self.execution.layers) - 1)
         return (
             first if start is None else self.layer_index(start),
             last if end is None else self.layer_index(end),

@@ -83,10 +83,10 @@ def _before_softmax(net: Net, output: str) -> VersionName:
     net.blob(output)
     wiring = net.wiring
     writer = wiring.versions(wiring.blobs.index(output))[-1][0]
-    if net.layers[writer].type != "Softmax":
+    if net.execution.layers[writer].type != "Softmax":
         return output
     source = wiring.sources[writer][0]
-    return wiring.blobs[wiring.blob(source)], net.layers[source[0]].name
+    return wiring.blobs[wiring.blob(source)], net.execution.layers[source[0]].name
 
 
 def _classes(target: Target, values: Floats) -> tuple[int, ...]:

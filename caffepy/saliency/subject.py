@@ -61,7 +61,7 @@ class Subject:
         elif self._stands(kept):
             return
         device.current().copy(self.images, blob.data_storage.array(blob.count, "overwrite").reshape(self.shape))
-        self.net.forward_from_to(0, len(self.net.layers) - 1)
+        self.net.forward_from_to(0, len(self.net.execution.layers) - 1)
 
     def _stands(self, rules: RuleSet | None) -> bool:
         execution = self.net.execution
@@ -194,7 +194,7 @@ def opened(
 def _input_of(net: Net) -> str:
     if net.inputs:
         return only(net.inputs, "input")
-    source = next((layer for layer in net.layers if layer.type in _DATA_LAYERS), None)
+    source = next((layer for layer in net.execution.layers if layer.type in _DATA_LAYERS), None)
     made = f"its data come from layer {source.name!r} ({source.type})" if source else "it has no Input layer"
     raise ArgumentError(f"this net has no input to explain: {made}; build it from its deploy.prototxt")
 
@@ -211,7 +211,7 @@ def check_finite(subject: Subject) -> None:
     scores = subject.scores()
     if np.isfinite(scores).all():
         return
-    for layer in subject.net.layers:
+    for layer in subject.net.execution.layers:
         for i, blob in enumerate(layer.blobs):
             if not np.isfinite(blob.data_storage.read_host(blob.count)).all():
                 raise ArgumentError(

@@ -71,6 +71,11 @@ class Python(Layer):
         self.own.setup([Blob(shape) for shape in bottom_shapes], self._tops)
         self.param_propagate_down = [True] * len(self.blobs)
 
+    @property
+    def shown(self) -> PythonLayer:
+        """The user's object, as in pycaffe."""
+        return self.own
+
     def _class(self) -> Any:
         param = self.param.python_param
         if not param.module or not param.layer:
