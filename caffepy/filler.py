@@ -1,7 +1,7 @@
 """Initial weights: Caffe's fillers (include/caffe/filler.hpp)."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -12,14 +12,16 @@ from caffepy.rng import generator
 
 
 class Filler:
-    """One weight blob's filler, checked when the layer is set up."""
+    """The filler of a blob of that shape, checked when the layer is set up."""
 
-    def __init__(self, param: FillerParameter, error: Callable[[str], CaffeError]):
-        self.param, self.error = param, error
+    def __init__(self, param: FillerParameter, shape: Sequence[int], error: Callable[[str], CaffeError]):
+        self.param = param
         if param.type not in FILLERS:
             raise error(f"unknown filler type {param.type!r}; there are {', '.join(sorted(FILLERS))}")
         if param.sparse >= 0 and param.type != "gaussian":
             raise error(f"filler {param.type!r} has no sparse; only gaussian does")
+        if param.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
+            raise error(f"filler 'bilinear' needs a 4-D weight blob with square planes, got {tuple(shape)}")
 
     def fill(self, data: Floats) -> None:
         """Overwrite `data`."""
@@ -73,8 +75,6 @@ def msra(filler: Filler, data: Floats) -> None:
 
 def bilinear(filler: Filler, data: Floats) -> None:
     """The kernel of bilinear upsampling, in every plane; symmetric for every size, as in Caffe since 2017."""
-    if data.ndim != 4 or data.shape[2] != data.shape[3]:
-        raise filler.error(f"filler 'bilinear' needs a 4-D weight blob with square planes, got {data.shape}")
     size = data.shape[2]
     factor = math.ceil(size / 2)
     centre = (size - 1) / (2 * factor)

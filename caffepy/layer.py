@@ -161,7 +161,7 @@ class Layer:
     def add_weights(self, shape: Shape, filler: FillerParameter) -> None:
         """Declare the next weight blob; it is filled unless weights are loaded into it."""
         self.blobs.append(Blob(shape))
-        self.fillers.append(Filler(filler, self.error))
+        self.fillers.append(Filler(filler, shape, self.error))
         self.param_propagate_down.append(True)
 
     @property

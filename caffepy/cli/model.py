@@ -38,4 +38,4 @@ def fill_at_random(net: Net) -> None:
     for layer in net.execution.layers:
         weights = layer.blobs[0].data if layer.blobs else np.empty(0, np.float32)
         if weights.ndim > 1 and not weights.any():
-            Filler(FillerParameter(type="msra"), layer.error).fill(weights)
+            Filler(FillerParameter(type="msra"), weights.shape, layer.error).fill(weights)

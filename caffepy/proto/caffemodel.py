@@ -54,7 +54,7 @@ def write_weights(
 ) -> None:
     """Write a net's weights as Caffe does; HDF5 if the name ends in .h5 or .hdf5, binary otherwise.
 
-    blobs, diffs  for each layer of the net, in its order, or by name where names are unique
+    blobs, diffs  for each layer of the net, in its order, or by name: then the first layer of a name has them
     hdf5          decides whatever the name is
 
     The arrays go to the file one after the other, as float32; blobs inside `net` are not written. A binary file holds
@@ -66,8 +66,9 @@ def write_weights(
     values, gradients = _in_order(net, blobs), _in_order(net, diffs) if diffs else None
     for layer, ours, theirs in zip(net.layer, values, gradients or (), strict=bool(gradients)):
         shapes, found = [blob.shape for blob in ours], [diff.shape for diff in theirs]
-        if found and shapes != found:
-            raise ArgumentError(f"write_weights: layer {layer.name!r} has blobs of shapes {shapes}, diffs of {found}")
+        if shapes != found and not (isinstance(diffs, Mapping) and layer.name not in diffs):
+            where = f"write_weights: layer {layer.name!r}"
+            raise ArgumentError(f"{where} has blobs of shapes {shapes} and diffs of {found}")
     if hdf5 is None:
         hdf5 = os.fspath(path).lower().endswith((".h5", ".hdf5"))
     write = write_hdf5 if hdf5 else write_binary
@@ -83,6 +84,4 @@ def _in_order(net: NetParameter, blobs: Layerwise | Mapping[str, Sequence[FloatA
         return blobs
     if unknown := [name for name in blobs if name not in names]:
         raise ArgumentError(f"write_weights: blobs for layers that the definition does not have: {', '.join(unknown)}")
-    if twice := [name for name in blobs if blobs[name] and names.count(name) > 1]:
-        raise ArgumentError(f"write_weights: several layers are named {twice[0]!r}; give blobs for each, in order")
-    return [blobs.get(name, ()) for name in names]
+    return [blobs.get(name, ()) if name not in names[:i] else () for i, name in enumerate(names)]

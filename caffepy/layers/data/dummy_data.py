@@ -25,7 +25,7 @@ class DummyData(Layer):
         if len(given) not in (0, 1, tops):
             raise self.error(f"{len(given)} data_filler for {tops} tops; give none, one for all, or one for each")
         params = given if len(given) == tops else (given or [FillerParameter()]) * tops
-        self.top_fillers = [Filler(param, self.error) for param in params]
+        self.top_fillers = [Filler(p, shape, self.error) for p, shape in zip(params, self.shapes, strict=True)]
         self.filled = False
 
     def _shapes(self, tops: int) -> list[Shape]:

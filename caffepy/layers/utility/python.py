@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,16 @@ import numpy as np
 from caffepy.blob import Arrays, Blob, BlobVec, Shape
 from caffepy.layer import Layer, register
 from caffepy.proto.caffe_pb2 import LayerParameter
+
+
+class Phase(IntEnum):
+    """What a layer's `phase` is: the number, as in pycaffe; its `str` is the name, as in the pycaffe of Fast R-CNN."""
+
+    TRAIN = 0
+    TEST = 1
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class PythonLayer:
@@ -24,8 +35,9 @@ class PythonLayer:
     """
 
     param_str: str
-    """What the prototxt says in `python_param { param_str }`."""
-    phase: int
+    """What the prototxt says in `python_param { param_str }`; `param_str_`, its old name, is the same."""
+    param_str_: str
+    phase: Phase
     """caffe.TRAIN or caffe.TEST."""
     blobs: BlobVec
     """Weights: `self.blobs.add_blob(64, 3)` in setup, then fill `self.blobs[0].data`."""
@@ -63,7 +75,8 @@ class Python(Layer):
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         param = self.param.python_param
         self.own: PythonLayer = self._class()(self.param)
-        self.own.param_str, self.own.phase = param.param_str, self.phase
+        self.own.param_str = self.own.param_str_ = param.param_str
+        self.own.phase = Phase(self.phase)
         if not hasattr(self.own, "blobs"):  # an __init__ that calls no other
             self.own.blobs = BlobVec()
         self.blobs = self.own.blobs
@@ -82,6 +95,12 @@ class Python(Layer):
             raise self.error("give python_param { module and layer }: the module's name and the class's in it")
         try:
             module = importlib.import_module(param.module)
+        except SyntaxError as error:
+            raise self.error(
+                f"python_param: module {param.module!r} is not Python 3 but, it seems, Python 2 "
+                f"({error.filename}, line {error.lineno}: {error.msg}); convert it: "
+                f"caffepy run --convert --in-place {error.filename}"
+            ) from error
         except ImportError as error:
             raise self.error(
                 f"python_param: module {param.module!r} cannot be imported ({error}); put its folder on sys.path, by "

@@ -197,3 +197,58 @@ def test_an_untrusted_model_imports_nothing() -> None:
 def test_the_base_class_is_pycaffes() -> None:
     assert caffe.Layer.__name__ == "PythonLayer"
     assert "Python" in caffe.layer_type_list()
+
+
+SOURCE = """
+import caffe
+
+class Source(caffe.Layer):
+    def setup(self, bottom, top):
+        self.params = eval(self.param_str_)
+        self.key = str(self.phase)
+        self.batches = []
+    def set_batches(self, batches): self.batches = batches
+    def reshape(self, bottom, top): top[0].reshape(2)
+    def forward(self, bottom, top): top[0].data[...] = self.batches.pop(0)
+    def backward(self, top, propagate_down, bottom): pass
+"""
+
+
+def test_a_nets_layers_are_the_users_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "user_layers.py").write_text(SOURCE)
+    net = make(layer("Source", "", "param_str: '{\\'scale\\': 2}'"))
+    own = net.layers[0]
+    assert isinstance(own, caffe.Layer)
+    assert type(own).__name__ == "Source"
+    assert own is net.layer_dict["own"] is net.layers[0]
+    assert (own.type, list(own.blobs), own.params) == ("Python", [], {"scale": 2})
+    net.layer_dict["own"].set_batches([[1, 2], [3, 4]])
+    assert net.forward()["y"].tolist() == [1, 2]
+    own.set_batches([[5, 6]])
+    assert net.forward()["y"].tolist() == [5, 6]
+    sys.modules.pop("user_layers")
+
+
+@pytest.mark.parametrize(("phase", "name"), [(caffe.TRAIN, "TRAIN"), (caffe.TEST, "TEST")])
+def test_a_phase_is_a_number_with_a_name(tmp_path: Path, phase: int, name: str) -> None:
+    (tmp_path / "user_layers.py").write_text(SOURCE)
+    own = make(layer("Source", "", 'param_str: "None"'), phase).layers[0]
+    assert own.key == name == f"{own.phase!s}"
+    assert own.phase == phase
+    assert {0: "TRAIN", 1: "TEST"}[own.phase] == name
+    assert f"{own.phase:d}" == str(phase)
+    sys.modules.pop("user_layers")
+
+
+@pytest.mark.parametrize("module", ["user_layers", "helper"])
+def test_python_2_is_recognised_with_the_way_out(tmp_path: Path, module: str) -> None:
+    (tmp_path / "user_layers.py").write_text("import helper\n" + MODULE)
+    (tmp_path / "helper.py").write_text("")
+    (tmp_path / f"{module}.py").write_text("x = 1\nprint 'layers'\n")
+    sys.modules.pop("helper", None)
+    with pytest.raises(LayerError) as caught:
+        make(INPUT + layer("Shift"))
+    path = tmp_path / f"{module}.py"
+    assert str(caught.value).startswith("layer 'own' (Python): python_param: module 'user_layers' is not Python 3")
+    assert f"{path}, line 2" in str(caught.value)
+    assert str(caught.value).endswith(f"caffepy run --convert --in-place {path}")
