@@ -144,8 +144,12 @@ def _without_comments(text: str) -> str:
 
 
 def _cached(stem: str, text: str, headers: str, flags: list[str]) -> Path:
-    """`text` compiled with `flags` into a shared object; `headers` is what it may include."""
-    key = hashlib.sha256("\0".join([text, headers, *flags, _machine()]).encode()).hexdigest()[:24]
+    """`text` compiled with `flags` into a shared object; `headers` is what it may include.
+
+    Where the headers lie does not count, so that several checkouts have one object in common.
+    """
+    dialect = [flag for flag in flags if not flag.startswith("-I")]
+    key = hashlib.sha256("\0".join([text, headers, *dialect, _machine()]).encode()).hexdigest()[:24]
     folder = cache_folder()
     target = folder / f"{stem}-{key}.so"
     if not target.exists():
