@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from caffepy.errors import GraphError
+from caffepy.errors import GraphError, UnknownBlobError
 from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, NetState, NetStateRule, ParamSpec, Phase
 
 Version = tuple[int, int]
@@ -149,9 +149,11 @@ class Wiring:
         """Every version of the blob, in the order they are written."""
         return self._versions[blob]
 
-    def index(self, name: str) -> int | None:
-        """The index of the blob of that name; None where there is none."""
-        return self._indices.get(name)
+    def index(self, name: str) -> int:
+        """The index of the blob of that name; raises UnknownBlobError."""
+        if name not in self._indices:
+            raise UnknownBlobError(f"this net has no blob {name!r}{nearest(name, self.blobs)}")
+        return self._indices[name]
 
     @cached_property
     def _versions(self) -> list[list[Version]]:

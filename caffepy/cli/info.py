@@ -7,7 +7,6 @@ import click
 from caffepy.cli.command import Subcommand
 from caffepy.cli.options import NetChoice, net_options
 from caffepy.errors import ArgumentError
-from caffepy.net import table
 
 
 @click.command(cls=Subcommand)
@@ -28,6 +27,6 @@ def info(net: NetChoice, batch: int | None, as_json: bool) -> None:
                 opened.blob(name).reshape(batch, *opened.blob(name).shape[1:])
             opened.reshape()
         if as_json:
-            click.echo(json.dumps(table.table(opened).as_dict(), indent=2))
+            click.echo(json.dumps(opened.table().as_dict(), indent=2))
         else:
-            click.echo(table.text(opened))
+            click.echo(repr(opened))

@@ -3,7 +3,8 @@
 import os
 from typing import Any
 
-from caffepy.draw.diagram import Diagram, Edge, Node
+from caffepy.draw.diagram import Diagram
+from caffepy.draw.svg import Edge, Node
 from caffepy.errors import ArgumentError
 from caffepy.graph import included
 from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, NetState, PoolingParameter

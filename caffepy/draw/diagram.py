@@ -4,31 +4,12 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
-from typing import Literal
 
-from caffepy.draw.svg import render
+from caffepy.draw.svg import Edge, Node, render
 from caffepy.errors import ArgumentError
 from caffepy.proto.files import replacing
 
 _SOURCE = ("dot", "gv", "raw")
-
-
-@dataclass(frozen=True)
-class Node:
-    """A box or octagon with text in it."""
-
-    label: str
-    shape: Literal["box", "octagon"]
-    color: str
-
-
-@dataclass(frozen=True)
-class Edge:
-    """An arrow between two nodes, by their keys."""
-
-    source: str
-    target: str
-    label: str = ""
 
 
 @dataclass

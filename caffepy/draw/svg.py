@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from caffepy.draw.layout import Layout, Member, arrange
-
-if TYPE_CHECKING:
-    from caffepy.draw.diagram import Edge, Node
 
 _FONT = 12
 _WIDE, _HIGH = 0.58 * _FONT, 1.25 * _FONT  # of a character, about, and of a line
@@ -25,6 +22,24 @@ _HEAD = f"""<defs>{_MARKER.format("head", 8, '<path d="M0 0L8 4L0 8z" fill="#444
 .edge{{fill:none;stroke:#444;stroke-width:1.1}}.node{{stroke:#333}}</style>"""
 
 Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A box or octagon with text in it."""
+
+    label: str
+    shape: Literal["box", "octagon"]
+    color: str
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An arrow between two nodes, by their keys."""
+
+    source: str
+    target: str
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,7 @@ class _Frame:
         return (width, height) if self.flat else (height, width)
 
 
-def render(name: str, rankdir: str, nodes: "Mapping[str, Node]", edges: "Sequence[Edge]") -> str:
+def render(name: str, rankdir: str, nodes: Mapping[str, Node], edges: Sequence[Edge]) -> str:
     """The picture of a graph whose edges run in `rankdir`: LR, RL, TB or BT."""
     frame = _Frame(rankdir)
     sizes = {key: _size(node.label) for key, node in nodes.items()}
@@ -78,7 +93,7 @@ def _size(label: str) -> tuple[float, float]:
     return max(map(len, lines)) * _WIDE + 2 * _INSIDE, len(lines) * _HIGH + 2 * _INSIDE - 4
 
 
-def _joined(edges: "Sequence[Edge]") -> tuple[dict[tuple[str, str], bool], dict[tuple[str, str], str]]:
+def _joined(edges: Sequence[Edge]) -> tuple[dict[tuple[str, str], bool], dict[tuple[str, str], str]]:
     """Pairs of nodes, true where edges run both ways, and what is written beside them."""
     joined: dict[tuple[str, str], bool] = {}
     labels: dict[tuple[str, str], str] = {}
@@ -150,7 +165,7 @@ def _label(text: str, at: Point) -> str:
     return f'{box}<text x="{x:.1f}" y="{y + 0.35 * _FONT:.1f}">{escape(text)}</text>'
 
 
-def _shape(node: "Node", at: Point, size: tuple[float, float]) -> str:
+def _shape(node: Node, at: Point, size: tuple[float, float]) -> str:
     (x, y), (width, height) = at, size
     left, top, right, bottom = x - width / 2, y - height / 2, x + width / 2, y + height / 2
     cut = 7.0 if node.shape == "octagon" else 0.0

@@ -3,17 +3,15 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from caffepy.blob import Shape
+from caffepy.interop.onnx_graph import Graph
 from caffepy.layers.activation.selu import ALPHA, SCALE
 from caffepy.proto.caffe_pb2 import EltwiseParameter, ReductionParameter
-
-if TYPE_CHECKING:
-    from caffepy.interop.onnx import Graph
 
 FLOAT, INT64 = 1, 7
 """TensorProto's numbers of the types."""
@@ -23,7 +21,7 @@ FLOAT, INT64 = 1, 7
 class Site:
     """A layer, the names of the values it gets, and the graph to which its operators are added."""
 
-    graph: "Graph"
+    graph: Graph
     layer: Any
     bottoms: list[str]
     bottom_shapes: list[Shape]

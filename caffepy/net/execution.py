@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from caffepy import device, graph
 from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
-from caffepy.errors import DeviceError, GraphError, StateError, UnknownBlobError, UnknownLayerError
+from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError
 from caffepy.layer import Layer
 from caffepy.net.replay import Replay
 from caffepy.net.rules import ActiveRules, Rule
@@ -80,13 +80,6 @@ class Execution:
             lambda blob: self.blobs[blob].data_storage,
             [layer.shares == "no" for layer in self.layers],
         )
-
-    def blob_index(self, name: str) -> int:
-        """The index in the wiring of the blob of that name; raises UnknownBlobError."""
-        index = self.wiring.index(name)
-        if index is None:
-            raise UnknownBlobError(f"this net has no blob {name!r}{graph.nearest(name, self.wiring.blobs)}")
-        return index
 
     def layer_index(self, name: str) -> int:
         """The index of the first layer of that name; raises UnknownLayerError."""

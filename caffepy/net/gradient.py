@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +13,9 @@ from caffepy.blob import Blob, Floats, SyncedArray, fit
 from caffepy.errors import ArgumentError, StateError
 from caffepy.layer import Layer
 from caffepy.layers.utility.split import split_backward
-
-if TYPE_CHECKING:
-    from caffepy.net.execution import Execution
+from caffepy.net.execution import Execution
 
 VersionName = str | tuple[str, str]
-
 
 Versions = tuple[graph.Version, ...]
 
@@ -26,7 +23,7 @@ Versions = tuple[graph.Version, ...]
 class Diffs:
     """The diffs that gradients go through, what is injected into them and taken from them."""
 
-    def __init__(self, execution: "Execution") -> None:
+    def __init__(self, execution: Execution) -> None:
         self._execution = execution
         self._diffs: dict[SyncedArray, SyncedArray] = {}
         self._injected: dict[graph.Version, SyncedArray] = {}
@@ -78,7 +75,7 @@ class Diffs:
 class GradientPass:
     """The diffs, schedules and memory of inputs that the gradients of a net's passes need."""
 
-    def __init__(self, execution: "Execution") -> None:
+    def __init__(self, execution: Execution) -> None:
         self._execution, self._diffs = execution, Diffs(execution)
         self._schedules: dict[tuple[Hashable, Versions, Versions], Schedule] = {}
         self._inputs: dict[int, Floats] = {}
@@ -154,7 +151,7 @@ class GradientPass:
     def _version(self, name: VersionName, *, first: bool) -> graph.Version:
         execution = self._execution
         blob, layer = (name, None) if isinstance(name, str) else name
-        versions = execution.wiring.versions(execution.blob_index(blob))
+        versions = execution.wiring.versions(execution.wiring.index(blob))
         if layer is None:
             return versions[0 if first else -1]
         for version in versions:
@@ -206,7 +203,7 @@ class Schedule:
 
     def __init__(
         self,
-        execution: "Execution",
+        execution: Execution,
         diffs: Diffs,
         plan: graph.GradientPlan,
         key: tuple[Hashable, Versions, Versions],

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from html import escape
 from os import PathLike
 from types import TracebackType
 from typing import Any, Self
@@ -12,7 +13,7 @@ from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, Device, current, named, pinned
 from caffepy.errors import GraphError, StateError
 from caffepy.layer import TYPES, Layer
-from caffepy.net import table
+from caffepy.net import table as tables
 from caffepy.net import weights as files
 from caffepy.net.execution import Callbacks, Execution
 from caffepy.net.gradient import GradientPass, VersionName
@@ -104,7 +105,7 @@ class Net:
 
     def blob_index(self, name: str) -> int:
         """The index in the wiring of the blob of that name; raises UnknownBlobError."""
-        return self.execution.blob_index(name)
+        return self.wiring.index(name)
 
     def layer_index(self, name: str) -> int:
         """The index of the layer of that name; raises UnknownLayerError."""
@@ -185,7 +186,7 @@ class Net:
         dry     measure nothing: operations, bytes and launches, and the time that they take an H200 at least
         """
         with self._lock:
-            return measure(self, times, dry=dry)
+            return measure(self.execution, times, dry=dry)
 
     def tune(self) -> list[Measured]:
         """Try every way to launch the products of a forward pass and of a gradient, and remember the fastest on disk.
@@ -226,12 +227,18 @@ class Net:
 
     # ---- what it looks like
 
+    def table(self) -> tables.Table:
+        """The layers as rows, at the shapes they have now. Nothing is computed and no memory taken."""
+        return tables.table(self.param.name, self.phase, self.execution, self.param_owners)
+
     def __repr__(self) -> str:
-        return table.text(self)
+        if not self.execution.layers:
+            return f"net {self.param.name!r}: " + ("closed" if self.param.layer else "no layers")
+        return tables.text(self.table())
 
     def _repr_html_(self) -> str:
         """For notebooks."""
-        return table.html(self)
+        return tables.html(self.table()) if self.execution.layers else f"<div>{escape(repr(self))}</div>"
 
     # ---- life
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +13,8 @@ from caffepy import device, graph
 from caffepy.blob import SyncedArray
 from caffepy.kernels import Kernel, observed
 from caffepy.layer import Layer
+from caffepy.net.execution import Execution
 from caffepy.net.gradient import no_weight_gradients
-
-if TYPE_CHECKING:
-    from caffepy.net.net import Net
 
 
 @dataclass(frozen=True)
@@ -136,33 +134,28 @@ def _nothing(layers: list[LayerCost]) -> Cost:
     return Cost(0.0 if all(layer.forward.ms is not None for layer in layers) else None, 0, 0, 0)
 
 
-def measure(net: "Net", times: int, *, dry: bool) -> Profile:
+def measure(execution: Execution, times: int, *, dry: bool) -> Profile:
     """See Net.profile."""
-    execution = net.execution
-    last = len(net.execution.layers) - 1
+    last = len(execution.layers) - 1
     execution.forward(0, last)
-    kept = [
-        [blob.data.copy() for blob in layer.blobs] if layer.updates_weights else [] for layer in net.execution.layers
-    ]
+    kept = [[blob.data.copy() for blob in layer.blobs] if layer.updates_weights else [] for layer in execution.layers]
     times = 0 if dry else times
-    costs = [_cost(layer, partial(execution.forward_layer, i), times) for i, layer in enumerate(net.execution.layers)]
-    backward = _backward_costs(net, times)
-    for layer, arrays in zip(net.execution.layers, kept, strict=True):
+    costs = [_cost(layer, partial(execution.forward_layer, i), times) for i, layer in enumerate(execution.layers)]
+    backward = _backward_costs(execution, times)
+    for layer, arrays in zip(execution.layers, kept, strict=True):
         for blob, data in zip(layer.blobs, arrays, strict=False):
             blob.data[...] = data
     if not dry:
         execution.forward(0, last)  # layers in place have run over their own results
-    layers = [
-        LayerCost(layer.name, layer.type, costs[i], backward.get(i)) for i, layer in enumerate(net.execution.layers)
-    ]
+    layers = [LayerCost(layer.name, layer.type, costs[i], backward.get(i)) for i, layer in enumerate(execution.layers)]
     return Profile("dry: nothing was measured", H200, layers) if dry else Profile(*_device(), layers)
 
 
-def _backward_costs(net: "Net", times: int) -> dict[int, Cost]:
+def _backward_costs(execution: Execution, times: int) -> dict[int, Cost]:
     """By layer, where the gradient of the outputs with respect to the inputs comes by."""
-    execution, wiring = net.execution, net.wiring
-    outputs = tuple(wiring.versions(net.blob_index(name))[-1] for name in net.outputs)
-    inputs = tuple(wiring.versions(net.blob_index(name))[0] for name in net.inputs)
+    wiring = execution.wiring
+    outputs = tuple(wiring.versions(wiring.index(name))[-1] for name in wiring.outputs)
+    inputs = tuple(wiring.versions(wiring.index(name))[0] for name in wiring.inputs)
     plan = graph.plan_gradient(wiring, execution.facts, outputs, inputs)
     diffs: dict[SyncedArray, SyncedArray] = {}
 
@@ -173,10 +166,8 @@ def _backward_costs(net: "Net", times: int) -> dict[int, Cost]:
     for i, propagate_down in plan.steps:
         for top in wiring.tops[i]:
             device.current().fill(diff_of(top).array(execution.blobs[top].count, "overwrite"), 1)
-        with no_weight_gradients([net.execution.layers[i]]):
-            costs[i] = _cost(
-                net.execution.layers[i], partial(execution.backward_layer, i, propagate_down, diff_of), times
-            )
+        with no_weight_gradients([execution.layers[i]]):
+            costs[i] = _cost(execution.layers[i], partial(execution.backward_layer, i, propagate_down, diff_of), times)
     return costs
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from caffepy.blob import Shape
 from caffepy.layer import Layer
@@ -10,9 +9,7 @@ from caffepy.layers.normalization.lrn import LRN
 from caffepy.layers.vision.convolution import Convolution
 from caffepy.layers.vision.deconvolution import Deconvolution
 from caffepy.layers.vision.pooling import Pooling
-
-if TYPE_CHECKING:
-    from caffepy.net.net import Net
+from caffepy.net.execution import Execution
 
 _WHOLE = {"Flatten", "InnerProduct", "MVN", "Normalize", "Reduction", "Reshape"}
 """Types whose tops, or elements of them, depend on all positions."""
@@ -60,7 +57,7 @@ ReceptiveField = tuple[Field, ...]
 """One for each axis of an image: rows, columns."""
 
 
-def receptive_fields(net: "Net") -> list[ReceptiveField | None]:
+def receptive_fields(execution: Execution) -> list[ReceptiveField | None]:
     """Of each layer's first top, by the layers' order; None where it is no image, or the layer tells nothing of it.
 
     Through convolution, pooling, deconvolution, local normalisation, cropping, layers that see every position, and
@@ -68,10 +65,10 @@ def receptive_fields(net: "Net") -> list[ReceptiveField | None]:
     """
     now: dict[int, ReceptiveField | None] = {}
     found = []
-    for layer, bottoms, tops in zip(net.execution.layers, net.wiring.bottoms, net.wiring.tops, strict=True):
-        shapes = [net.execution.blobs[blob].shape for blob in bottoms]
+    for layer, bottoms, tops in zip(execution.layers, execution.wiring.bottoms, execution.wiring.tops, strict=True):
+        shapes = [execution.blobs[blob].shape for blob in bottoms]
         for top in tops:
-            after = net.execution.blobs[top].shape
+            after = execution.blobs[top].shape
             now[top] = _through(layer, [now.get(blob) for blob in bottoms], shapes, after)
         found.append(now[tops[0]] if tops else None)
     return found

@@ -2,9 +2,9 @@
 
 import html as markup
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from caffepy.blob import Shape, SyncedArray
 from caffepy.layer import Layer
@@ -12,10 +12,8 @@ from caffepy.layers.common.inner_product import InnerProduct
 from caffepy.layers.recurrent.recurrent import Recurrent
 from caffepy.layers.vision.convolution import Convolution
 from caffepy.layers.vision.deconvolution import Deconvolution
+from caffepy.net.execution import Execution
 from caffepy.net.receptive_field import ReceptiveField, receptive_fields
-
-if TYPE_CHECKING:
-    from caffepy.net.net import Net
 
 
 @dataclass(frozen=True)
@@ -58,53 +56,43 @@ class Table:
         return {**asdict(self), "rows": layers, "totals": self.totals}
 
 
-def table(net: "Net") -> Table:
-    """See Table. Nothing is computed and no memory taken."""
+def table(name: str, phase: int, execution: Execution, shared: Collection[tuple[int, int]]) -> Table:
+    """See Table; `shared` are the weights, by layer and number, that are an earlier layer's."""
+    wiring = execution.wiring
     seen: set[SyncedArray] = set()
     rows = []
     split_of: dict[str, str] = {}
-    fields = receptive_fields(net)
-    for i, layer in enumerate(net.execution.layers):
-        tops = [net.execution.blobs[top] for top in net.wiring.tops[i]]
+    fields = receptive_fields(execution)
+    for i, layer in enumerate(execution.layers):
+        tops = [execution.blobs[top] for top in wiring.tops[i]]
         new = {top.data_storage: top.count for top in tops if top.data_storage not in seen}
         seen.update(new)
-        bottoms = [net.wiring.blobs[blob] for blob in net.wiring.bottoms[i]]
+        bottoms = [wiring.blobs[blob] for blob in wiring.bottoms[i]]
         if layer.type == "Split" and all(top.startswith(f"{layer.name}_") for top in layer.param.top):
             split_of |= dict.fromkeys(layer.param.top, bottoms[0])
             continue
-        own = sum(blob.count for j, blob in enumerate(layer.blobs) if (i, j) not in net.param_owners)
-        shapes = {name: blob.shape for name, blob in zip(layer.param.top, tops, strict=True)}
-        macs = _macs(layer, [net.blob(name).shape for name in bottoms])
+        own = sum(blob.count for j, blob in enumerate(layer.blobs) if (i, j) not in shared)
+        shapes = {top: blob.shape for top, blob in zip(layer.param.top, tops, strict=True)}
+        macs = _macs(layer, [execution.blobs[blob].shape for blob in wiring.bottoms[i]])
         size = 4 * sum(new.values())
-        read = [split_of.get(name, name) for name in bottoms]
+        read = [split_of.get(bottom, bottom) for bottom in bottoms]
         rows.append(Row(layer.name, layer.type, read, shapes, own, macs, size, fields[i]))
-    phase = "TEST" if net.phase else "TRAIN"
-    return Table(net.param.name, phase, net.inputs, net.outputs, rows)
+    return Table(name, "TEST" if phase else "TRAIN", wiring.inputs, wiring.outputs, rows)
 
 
-def text(net: "Net") -> str:
-    """The table for a terminal, with a head that names units and a line of totals; of a closed net its name."""
-    if not net.execution.layers:
-        return _without_layers(net)
-    found = table(net)
+def text(found: Table) -> str:
+    """The table for a terminal, with a head that names units and a line of totals."""
     lines = [_title(found), *_aligned([_HEAD, *map(_cells, found.rows), _total_cells(found)])]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def html(net: "Net") -> str:
+def html(found: Table) -> str:
     """The table for a notebook."""
-    if not net.execution.layers:
-        return f"<div>{markup.escape(_without_layers(net))}</div>"
-    found = table(net)
     rows = [_cells(row) for row in found.rows]
     return (
         f"<div><b>{markup.escape(_title(found))}</b><table><thead>{_html_row(_HEAD, 'th')}</thead><tbody>"
         f"{''.join(map(_html_row, rows))}</tbody><tfoot>{_html_row(_total_cells(found), 'th')}</tfoot></table></div>"
     )
-
-
-def _without_layers(net: "Net") -> str:
-    return f"net {net.param.name!r}: " + ("closed" if net.param.layer else "no layers")
 
 
 def shape_text(shape: Shape) -> str:

@@ -1,50 +1,47 @@
 """More samples than a net's batch holds: run batch by batch, the last one filled up with zeros."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Container, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from caffepy.blob import Floats
 from caffepy.errors import ArgumentError
 
-if TYPE_CHECKING:
-    from caffepy.pycaffe.net import Net
-
 Arrays = dict[str, Floats]
+Pass = Callable[..., Mapping[str, Floats]]
 
 
-def forward_all(net: "Net", blobs: Sequence[str] | None, inputs: Mapping[str, Any]) -> Arrays:
+def forward_all(forward: Pass, size: int, inputs: Mapping[str, Any]) -> Arrays:
     """See Net.forward_all."""
     total, parts = _count("forward_all", inputs), []
-    for batch in batches(net, inputs):
-        parts.append(_copies(net.forward(blobs=blobs, **batch)))
+    for batch in batches(size, inputs):
+        parts.append(_copies(forward(**batch)))
     return _together(parts, total)
 
 
 def forward_backward_all(
-    net: "Net", blobs: Sequence[str] | None, diffs: Sequence[str] | None, values: Mapping[str, Any]
+    forward: Pass, backward: Pass, size: int, names: Container[str], values: Mapping[str, Any]
 ) -> tuple[Arrays, Arrays]:
-    """See Net.forward_backward_all."""
-    inputs = {name: value for name, value in values.items() if name in net.inputs}
-    outputs = {name: value for name, value in values.items() if name not in net.inputs}
+    """See Net.forward_backward_all; `names` are the inputs'."""
+    inputs = {name: value for name, value in values.items() if name in names}
+    outputs = {name: value for name, value in values.items() if name not in names}
     total = _count("forward_backward_all", inputs)
     if outputs and _count("forward_backward_all", outputs) != total:
         raise ArgumentError(
             f"forward_backward_all: {_count('forward_backward_all', outputs)} diffs for {total} inputs; give as many"
         )
     forward_parts, backward_parts = [], []
-    given = batches(net, outputs) if outputs else None
-    for batch in batches(net, inputs):
-        forward_parts.append(_copies(net.forward(blobs=blobs, **batch)))
-        backward_parts.append(_copies(net.backward(diffs=diffs, **(next(given) if given else {}))))
+    given = batches(size, outputs) if outputs else None
+    for batch in batches(size, inputs):
+        forward_parts.append(_copies(forward(**batch)))
+        backward_parts.append(_copies(backward(**(next(given) if given else {}))))
     return _together(forward_parts, total), _together(backward_parts, total)
 
 
-def batches(net: "Net", values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The samples of each array, as many at once as the net's batch has; zeros after the last ones."""
+def batches(size: int, values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """The samples of each array, `size` at once; zeros after the last ones."""
     total = _count("batches", values)
-    size = next(iter(net.blobs.values())).num
     for first in range(0, total, size):
         batch = {}
         for name, value in values.items():

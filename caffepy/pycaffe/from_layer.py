@@ -54,6 +54,6 @@ def deconv(
 
 
 def _start(net: Net, name: str) -> int:
-    if name not in net.layer_names and (blob := net.wiring.index(name)) is not None:
-        return net.wiring.versions(blob)[-1][0]
+    if name not in net.layer_names and name in net.wiring.blobs:
+        return net.wiring.versions(net.wiring.index(name))[-1][0]
     return net.layer_index(name)

@@ -3,6 +3,7 @@
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -190,7 +191,7 @@ class Net(engine.Net):
         kwargs  for every input of the net an array, as many samples in each
         returns the outputs and `blobs`, a row for each sample
         """
-        return batches.forward_all(self, blobs, kwargs)
+        return batches.forward_all(partial(self.forward, blobs), self._batch_size, kwargs)
 
     def forward_backward_all(
         self, blobs: Sequence[str] | None = None, diffs: Sequence[str] | None = None, **kwargs: Any
@@ -200,7 +201,8 @@ class Net(engine.Net):
         kwargs  for every input an array of samples, and for every output one of diffs, or for none of them
         returns (outputs and `blobs`, inputs' diffs and `diffs`), a row for each sample
         """
-        return batches.forward_backward_all(self, blobs, diffs, kwargs)
+        passes = partial(self.forward, blobs), partial(self.backward, diffs)
+        return batches.forward_backward_all(*passes, self._batch_size, set(self.inputs), kwargs)
 
     def set_input_arrays(self, data: Any, labels: Any) -> None:
         """Let the net's MemoryData layer take its batches from these arrays.
@@ -279,6 +281,11 @@ class Net(engine.Net):
     # ---- names that pycaffe's own Python code uses
 
     @property
+    def _batch_size(self) -> int:
+        size: int = next(iter(self.blobs.values())).num
+        return size
+
+    @property
     def _blobs(self) -> list[Blob]:
         return list(self.execution.blobs)
 
@@ -315,7 +322,7 @@ class Net(engine.Net):
         self.backward_from_to(start, end)
 
     def _batch(self, blobs: Mapping[str, Any]) -> Iterator[dict[str, Floats]]:
-        return batches.batches(self, blobs)
+        return batches.batches(self._batch_size, blobs)
 
     def _set_input_arrays(self, data: Any, labels: Any) -> None:
         self.set_input_arrays(data, labels)

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from caffepy.net.table import html, table, text
 from tests.nets import CHAIN, FORK, make
 
 IMAGE = 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 4 dim: 24 dim: 21 } } }'
@@ -41,11 +40,11 @@ PRODUCTS = {
 def test_products_are_those_that_the_operations_count(name: str) -> None:
     net = make(PRODUCTS[name])
     counted = {cost.name: cost.forward.flops for cost in net.profile(dry=True).layers}
-    assert {row.name: 2 * row.macs for row in table(net).rows} == counted
+    assert {row.name: 2 * row.macs for row in net.table().rows} == counted
 
 
 def test_rows_of_a_net_by_hand() -> None:
-    found = table(make(CHAIN))
+    found = make(CHAIN).table()
     conv, relu, pool, fc = found.rows[1:]
     assert (found.name, found.phase, found.inputs, found.outputs) == ("chain", "TEST", ["data"], ["fc"])
     assert (conv.type, conv.bottoms, conv.tops) == ("Convolution", ["data"], {"conv1": (2, 4, 6, 6)})
@@ -62,7 +61,7 @@ def test_splits_are_left_out_and_shared_weights_count_once() -> None:
         'top: "b" inner', 'top: "b" param { name: "w" } inner'
     )
     shared = shared.replace("dim: 2 dim: 3", "dim: 2 dim: 4")
-    rows = {row.name: row for row in table(make(shared)).rows}
+    rows = {row.name: row for row in make(shared).table().rows}
     assert list(rows) == ["x", "a", "b", "sum", "side"]
     assert (rows["a"].parameters, rows["b"].parameters) == (4 * 4 + 4, 4)
     assert rows["sum"].bottoms == ["a", "b"]
@@ -95,7 +94,7 @@ def test_receptive_fields_are_where_gradients_are(name: str) -> None:
     net = make(IMAGE + FIELDS[name], seed=2)
     net.blobs["data"].data[...] = np.random.default_rng(0).random((2, 4, 24, 21))
     net.forward()
-    row = table(net).rows[-1]
+    row = net.table().rows[-1]
     top = net.blobs[row.name]
     for place in np.ndindex(*(top.shape[2:] or (1, 1))):
         diff = np.zeros(top.shape, np.float32)
@@ -115,7 +114,7 @@ def test_the_field_of_a_deconvolution_is_the_most_that_any_position_sees() -> No
     spread = layer("b", "Deconvolution", "a", window("convolution", "kernel_size: 4 stride: 2 pad: 1"))
     net = make(IMAGE + CONV + spread)
     net.forward()
-    rows, _ = table(net).rows[-1].field
+    rows, _ = net.table().rows[-1].field
     assert (rows.size, rows.stride) == (5, 1)
     widths = set()
     for y in range(6, 18):
@@ -128,7 +127,7 @@ def test_the_field_of_a_deconvolution_is_the_most_that_any_position_sees() -> No
 
 
 def test_as_text_every_column_is_aligned_and_names_its_unit() -> None:
-    lines = text(make(CHAIN)).splitlines()
+    lines = repr(make(CHAIN)).splitlines()
     assert lines[0] == "net 'chain', TEST: 5 layers; inputs data; outputs fc"
     assert lines[1].split("  ")[-1] == "stride (px)"
     assert {len(line) for line in lines[1:4]} == {len(lines[1])}
@@ -139,7 +138,7 @@ def test_as_text_every_column_is_aligned_and_names_its_unit() -> None:
 
 
 def test_html_escapes_names() -> None:
-    page = html(make(CHAIN.replace('name: "fc"', 'name: "<fc>"')))
+    page = make(CHAIN.replace('name: "fc"', 'name: "<fc>"'))._repr_html_()
     assert "&lt;fc&gt;" in page
     assert "<fc>" not in page
     assert page.count("<tr>") == 1 + 5 + 1
@@ -148,6 +147,6 @@ def test_html_escapes_names() -> None:
 def test_nets_without_layers() -> None:
     net = make(CHAIN)
     net.close()
-    assert text(net) == "net 'chain': closed"
-    assert text(make('name: "empty"')) == "net 'empty': no layers"
-    assert html(net) == "<div>net &#x27;chain&#x27;: closed</div>"
+    assert repr(net) == "net 'chain': closed"
+    assert repr(make('name: "empty"')) == "net 'empty': no layers"
+    assert net._repr_html_() == "<div>net &#x27;chain&#x27;: closed</div>"
