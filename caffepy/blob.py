@@ -81,12 +81,12 @@ class Blob:
     @property
     def data(self) -> Floats:
         """The values on the host: a live view of the blob's memory."""
-        return self.data_storage.host(self.count).reshape(self._shape)
+        return self.data_storage.asked().host(self.count).reshape(self._shape)
 
     @property
     def diff(self) -> Floats:
         """The diffs on the host: a live view of the blob's memory, allocated on first use."""
-        return self.diff_storage.host(self.count).reshape(self._shape)
+        return self.diff_storage.asked().host(self.count).reshape(self._shape)
 
     def reshape(self, *shape: int | Sequence[int]) -> None:
         """Give the blob another shape: `reshape(1, 3, 224, 224)` or `reshape((1, 3, 224, 224))`.
@@ -136,7 +136,7 @@ class Blob:
     def _on_gpu(self, storage: SyncedArray) -> Any:
         if isinstance(device.current(), device.Cpu):
             raise StateError("gpu_data and gpu_diff need GPU mode: call set_mode_gpu() first, or use data and diff")
-        return storage.array(self.count, "update").reshape(self._shape)
+        return storage.asked(on_gpu=True).array(self.count, "update").reshape(self._shape)
 
     def arrays(
         self,

@@ -100,6 +100,8 @@ class Layer:
     """Which data backward reads for bottom diffs: overwriting it in place makes backward impossible."""
     param_reads: tuple[Literal["bottom", "top"], ...] = ("bottom",)
     """Which data backward reads for weight diffs."""
+    param_diffs_later: ClassVar[bool] = False
+    """Weight diffs are made of that data and the tops' diffs alone, and can be computed after the pass."""
 
     def __init__(self, param: LayerParameter, phase: int):
         self.param = param

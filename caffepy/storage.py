@@ -3,7 +3,7 @@
 import sys
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Literal, Protocol
 
@@ -84,6 +84,7 @@ class SyncedArray:
         "_gpu_home",
         "_host",
         "_watchers",
+        "before_asked",
         "derived",
         "dtype",
         "generation",
@@ -101,6 +102,8 @@ class SyncedArray:
         """How often the memory has started from zeros."""
         self.places = 0
         """How often the memory has lost its place."""
+        self.before_asked: Callable[[SyncedArray, bool], None] | None = None
+        """Called before a script gets at this memory, on the host or (True) on a GPU."""
         self._capacity = 0
         self._host: NDArray[Any] | None = None
         self._fresh = True
@@ -152,11 +155,41 @@ class SyncedArray:
         """Whether somebody holds a view of the host's memory: scripts keep one, read it later and write to it."""
         return self._host is not None and sys.getrefcount(self._host) > _OWN_REFERENCES
 
+    @property
+    def viewed_on_gpu(self) -> bool:
+        """Likewise of the memory on the GPU, where the values are up to date."""
+        home = self._gpu_home
+        return home is not None and home in self._current and sys.getrefcount(home.array) > _OWN_REFERENCES
+
     def expect_writes(self) -> None:
         """Take the host's values for the only ones if a view of them is alive."""
         if self._current and self._fresh and self.viewed:
             self._current = ()
             self.tell()
+
+    # ---- for scripts
+
+    def asked(self, *, on_gpu: bool = False) -> "SyncedArray":
+        """This storage, after whoever wants to know of a script that gets at it."""
+        if self.before_asked is not None:
+            self.before_asked(self, on_gpu)
+        return self
+
+    def put(self, value: Any) -> None:
+        """Write an array of the host or of the running device to the first elements."""
+        self.asked()
+        if isinstance(value, np.ndarray):
+            np.copyto(self.host(value.size, "overwrite" if value.size == self._capacity else "update"), value.ravel())
+        else:
+            device.current().copy(value, self.array(value.size, "overwrite").reshape(value.shape))
+
+    def copied(self, *, on_gpu: bool) -> Any:
+        """A copy of all of it, on the host or on the running GPU, for `put`."""
+        if not on_gpu:
+            return self.read_host(self._capacity).copy()
+        copy = device.current().zeros(self._capacity, self.dtype)
+        device.current().copy(self.array(self._capacity), copy)
+        return copy
 
     # ---- on the running device
 
@@ -185,13 +218,6 @@ class SyncedArray:
             home = self._move_to(gpu, count)
         self.ready(home, access)
         return home.array[:count]
-
-    def put(self, value: Any) -> None:
-        """Write an array of the host or of the running device to the first elements."""
-        if isinstance(value, np.ndarray):
-            np.copyto(self.host(value.size, "overwrite" if value.size == self._capacity else "update"), value.ravel())
-        else:
-            device.current().copy(value, self.array(value.size, "overwrite").reshape(value.shape))
 
     # ---- in any home
 

@@ -31,6 +31,7 @@ PUBLIC = [
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_param_diffs",
     "set_precision",
     "set_random_seed",
     "set_solver_count",

@@ -40,6 +40,8 @@ class Execution:
         """What layers run backward by; None: their derivatives."""
         self.kept_by: Hashable = None
         """The rules for which the last forward pass kept bottoms."""
+        self.renewed = [0] * len(layers)
+        """How often a forward pass has begun at each layer or before it, or its shapes have changed."""
         self.facts: list[graph.LayerFacts] = []
         self._settled_at = (-1, 0, 0)
         self._settled: list[tuple[list[Shape], list[Shape]] | None] = [None] * len(layers)
@@ -97,6 +99,13 @@ class Execution:
                 self._settle(i)
             self._settled_at = Blob.changes, start, end
 
+    def is_settled(self, i: int) -> bool:
+        """Whether the layer's bottoms and tops have the shapes that it was given last."""
+        return self._settled[i] == self._shapes(i)
+
+    def _shapes(self, i: int) -> tuple[list[Shape], list[Shape]]:
+        return [self.blobs[b].shape for b in self.wiring.bottoms[i]], [self.blobs[t].shape for t in self.wiring.tops[i]]
+
     def _settle(self, i: int) -> None:
         bottoms = [self.blobs[b].shape for b in self.wiring.bottoms[i]]
         tops = [self.blobs[t] for t in self.wiring.tops[i]]
@@ -112,6 +121,7 @@ class Execution:
 
     def _reshape_tops(self, i: int, bottoms: list[Shape], shapes: Iterable[Shape]) -> None:
         self.replay.forget(i)
+        self.renewed[i] += 1
         shapes = list(shapes)
         for top, shape in zip(self.wiring.tops[i], shapes, strict=True):
             self.blobs[top].reshape(shape)
@@ -140,6 +150,8 @@ class Execution:
     def forward(self, start: int, end: int) -> None:
         """Run layers `start` to `end`, both included."""
         self.stale.update(range(start, len(self.layers)))
+        for i in range(start, len(self.layers)):
+            self.renewed[i] += 1
         for blob in self._input_blobs:
             blob.data_storage.expect_writes()
         self.settle(start, end)
@@ -167,15 +179,18 @@ class Execution:
                 self.layers[i].verify()
         self.stale.difference_update(range(start, end + 1))
 
-    def backward(self, propagate_down: Mapping[int, Sequence[bool]]) -> None:
-        """Run the backward of these layers, in this order, on the blobs' own diffs, to the bottoms that are said."""
+    def backward(self, propagate_down: Mapping[int, Sequence[bool]], what: Hashable = "backward") -> None:
+        """Run the backward of these layers, in this order, on the blobs' own diffs, to the bottoms that are said.
+
+        `what` tells passes over the same layers apart that do different things.
+        """
         callbacks = self.callbacks.before_backward, self.callbacks.after_backward
 
         def layer_backward(i: int) -> None:
             self.backward_layer(i, propagate_down[i], lambda blob: self.blobs[blob].diff_storage)
 
         for segment in self._segments(tuple(propagate_down), any(callbacks)):
-            self._run(("backward", self.rules and self.rules.key), segment, layer_backward, *callbacks)
+            self._run((what, self.rules and self.rules.key), segment, layer_backward, *callbacks)
 
     def _run(
         self,

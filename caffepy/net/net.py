@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from html import escape
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
@@ -18,6 +18,7 @@ from caffepy.net import weights as files
 from caffepy.net.execution import Callbacks, Execution
 from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
+from caffepy.net.param_diffs import ParamDiffs
 from caffepy.net.profile import Profile, measure
 from caffepy.net.rules import ActiveRules, RuleSet
 from caffepy.proto.caffe_pb2 import TEST, NetParameter, NetState, ParamSpec
@@ -35,6 +36,9 @@ class Net:
     are imported.
     Raises MissingFileError, ProtoError, GraphError, LayerError, WeightsError or DeviceError.
     """
+
+    _param_diffs_wait: ClassVar[bool] = False
+    """Whether backward leaves weight gradients for later in phase TEST."""
 
     def __init__(
         self,
@@ -81,6 +85,9 @@ class Net:
         self._backward_steps: dict[tuple[Hashable, int, int], tuple[dict[int, list[bool]], set[graph.Version]]] = {}
         self._gradient = GradientPass(self.execution)
         self._rules: dict[RuleSet, ActiveRules] = {}
+        self.param_diffs = ParamDiffs(
+            self.execution, self._lock, may_wait=self._param_diffs_wait and self.phase == TEST
+        )
 
     # ---- names
 
@@ -222,8 +229,13 @@ class Net:
 
     def save(self, path: str | PathLike[str], *, diffs: bool = False) -> None:
         """Write layers and weights; HDF5 (weights only) where the name ends in .h5."""
+        self._save(path, diffs)
+
+    def _save(self, path: str | PathLike[str], diffs: bool, *, hdf5: bool | None = None) -> None:
         with self._lock:
-            files.save(self.param, self.execution.layers, path, diffs)
+            if diffs:
+                self.param_diffs.settle()
+            files.save(self.param, self.execution.layers, path, diffs, hdf5=hdf5)
 
     # ---- what it looks like
 
@@ -251,6 +263,7 @@ class Net:
             self.execution = Execution([], graph.wire(NetParameter()), [], [])
             self._rules.clear()
             self._gradient = GradientPass(self.execution)
+            self.param_diffs = ParamDiffs(self.execution, self._lock, may_wait=False)
 
     @property
     def closed(self) -> bool:
@@ -343,5 +356,5 @@ class Net:
                 computed.update(s for s, p in zip(self.wiring.sources[i], propagate_down, strict=True) if p)
             self._backward_steps[key] = dict(steps), computed
         steps_of, computed_by = self._backward_steps[key]
-        self.execution.backward(steps_of)
+        self.param_diffs.run(steps_of)
         return computed_by

@@ -1,5 +1,6 @@
 """pycaffe's calling habits over the net, and the process-wide functions of its module."""
 
+from caffepy.net.param_diffs import set_param_diffs
 from caffepy.pycaffe.net import Net, NotComputedWarning
 from caffepy.pycaffe.process import (
     Timer,
@@ -21,6 +22,7 @@ __all__ = [
     "init_log",
     "log",
     "set_multiprocess",
+    "set_param_diffs",
     "set_solver_count",
     "set_solver_rank",
     "solver_count",

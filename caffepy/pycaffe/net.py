@@ -13,7 +13,6 @@ from caffepy.blob import Blob, Floats, fit
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError
 from caffepy.graph import nearest
 from caffepy.layers.data.memory_data import MemoryData
-from caffepy.net import weights as files
 from caffepy.net.execution import Callback
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
 from caffepy.pycaffe import batches, from_layer
@@ -46,7 +45,11 @@ class Net(engine.Net):
     import no module for a Python layer, but those `allowed`.
 
     `network_file` is a prototxt, a .caffemodel that holds its own definition, or a NetParameter.
+
+    In phase TEST, weight gradients are computed when a weight's diff is first asked for: see set_param_diffs.
     """
+
+    _param_diffs_wait = True
 
     def __init__(
         self,
@@ -224,6 +227,7 @@ class Net(engine.Net):
             for layer in self.execution.layers:
                 for blob in layer.blobs:
                     device.current().fill(blob.diff_storage.array(blob.count, "overwrite"), 0)
+            self.param_diffs.forget()
 
     def before_forward(self, callback: Callback) -> None:
         """Call `callback(index of the layer)` before each layer's forward."""
@@ -245,8 +249,7 @@ class Net(engine.Net):
 
     def save_hdf5(self, path: Path, *, diffs: bool = False) -> None:
         """Write the weights as HDF5, whatever the file's name."""
-        with self._lock:
-            files.save(self.param, self.execution.layers, path, diffs, hdf5=True)
+        self._save(path, diffs, hdf5=True)
 
     def load_hdf5(self, path: Path) -> None:
         """Load weights by layer name; as copy_from, which sees what kind of file it is."""

@@ -36,9 +36,12 @@ class DeviceArray:
 
     __array_ufunc__ = None  # NumPy's operators refuse it instead of asking __array__
 
-    def __init__(self, memory: Memory, host: NDArray[Any]):
-        """An array in `memory`, whose bytes the emulated device sees as `host`, which does not own them."""
-        self.memory = memory
+    def __init__(self, memory: Memory, host: NDArray[Any], base: "DeviceArray | None" = None):
+        """An array in `memory`, whose bytes the emulated device sees as `host`, which does not own them.
+
+        A part of another array keeps that one alive as its `base`, as CuPy's do.
+        """
+        self.memory, self.base = memory, base
         self.host = host
         self.data = Pointer(host.__array_interface__["data"][0])
 
@@ -72,13 +75,13 @@ class DeviceArray:
 
     def reshape(self, *shape: Any) -> "DeviceArray":
         """The same elements in another shape."""
-        return DeviceArray(self.memory, self.host.reshape(*shape))
+        return DeviceArray(self.memory, self.host.reshape(*shape), self.base or self)
 
     def __getitem__(self, index: slice) -> "DeviceArray":
         """A part along the first axis, in one piece: a[i:j]."""
         if not isinstance(index, slice) or index.step not in (None, 1):
             raise TypeError(f"a device array is cut as a[i:j] only, got the index {index!r}")
-        return DeviceArray(self.memory, self.host[index])
+        return DeviceArray(self.memory, self.host[index], self.base or self)
 
     def __array__(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("a device array does not become a NumPy array by itself: download it")

@@ -23,6 +23,7 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
 def passes(text: str, times: int = 3) -> list[np.ndarray]:
     """What `times` forward, backward and gradient passes of a net give, one after the other."""
     net = make("force_backward: true " + text)
+    net.params[next(iter(net.params))][0].diff[...] = 0  # weights' diffs are wanted, from the first pass on
     results = []
     for i in range(times):
         inputs = {name: noise(*net.blobs[name].shape, seed=10 * i + j) for j, name in enumerate(net.inputs)}

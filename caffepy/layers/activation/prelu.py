@@ -22,6 +22,7 @@ class PReLU(Layer):
     """
 
     in_place = True
+    param_diffs_later = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p, bottom = self.param.prelu_param, bottom_shapes[0]

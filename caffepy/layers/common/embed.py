@@ -22,6 +22,7 @@ class Embed(LabelChecks):
     """
 
     reads = ()
+    param_diffs_later = True
     label_bottom = 0
     label_words = "index", "rows of the table", "mend it, or raise embed_param: input_dim"
 

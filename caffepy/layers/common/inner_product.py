@@ -25,6 +25,7 @@ class InnerProduct(Layer):
     """
 
     reads = ()
+    param_diffs_later = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p = self.param.inner_product_param

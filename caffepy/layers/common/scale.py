@@ -22,6 +22,7 @@ class _Operand(Layer):
     """
 
     in_place = True
+    param_diffs_later = True
     operand: ClassVar[str]
     """What it is called."""
 

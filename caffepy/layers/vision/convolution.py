@@ -26,6 +26,7 @@ class BaseConvolution(Layer):
 
     same_number = True
     reads = ()
+    param_diffs_later = True
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p = self.param.convolution_param
