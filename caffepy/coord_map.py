@@ -118,7 +118,7 @@ def coord_map_from_to(top_from: Top, top_to: Top) -> Map:
     for top, to_map in to_maps.items():
         if top in from_maps:
             return compose(to_map, inverse(from_maps[top]))
-    raise UnrelatedError(
+    raise UnrelatedError("Could not compute map between tops; are they connected by spatial layers?").advise(
         f"{top_from.fn.type_name} and {top_to.fn.type_name} have no blob in common that both are made of by "
         "convolutions, pooling, Crop and layers that treat each value by itself"
     )
@@ -150,11 +150,15 @@ def crop(top_from: Top, top_to: Top) -> Top:
     axis, scale, shift = coord_map_from_to(top_from, top_to)
     scale, offset = np.atleast_1d(scale), -np.atleast_1d(shift)
     if (scale != 1).any():
-        raise CropError(f"crop: one step in the one blob is {scale} in the other; give them the same strides")
+        raise CropError(f"scale mismatch on crop (a = {scale})").advise("give both blobs the same strides")
     if (offset < 0).any():
-        raise CropError(f"crop: the offset would be {offset}: the blob to crop starts inside the other; pad it more")
+        raise CropError(f"cannot crop negative offset (b = {-offset})").advise(
+            f"the offset would be {offset}: the blob to crop starts inside the other; pad it more"
+        )
     if (offset != offset.round()).any():
-        raise CropError(f"crop: the offset would be {offset}, between two pixels; change a pad or a kernel_size by one")
+        raise CropError(f"cannot crop noninteger offset (b = {-offset})").advise(
+            f"the offset would be {offset}, between two pixels; change a pad or a kernel_size by one"
+        )
     first = 2 if axis is None else axis + 1
     cropped: Top = layers.Crop(top_from, top_to, crop_param={"axis": first, "offset": offset.astype(int).tolist()})
     return cropped

@@ -18,9 +18,16 @@
 The second bases are what pycaffe raised in the same place, so that `except` clauses in scripts keep matching.
 """
 
+from typing import Self
+
 
 class CaffeError(Exception):
-    """Base of all of them."""
+    """Base of all of them. Where pycaffe has a sentence of its own, that is the message; advice stands in notes."""
+
+    def advise(self, note: str) -> Self:
+        """The error with a note, which tracebacks show below the message."""
+        self.add_note(note)
+        return self
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""  # KeyError would print its repr

@@ -62,7 +62,9 @@ def array_to_datum(arr: npt.ArrayLike, label: int | None = None) -> caffe_pb2.Da
     """A (channels, height, width) array as a Datum: uint8 values as bytes, any other type as floats."""
     values = np.asarray(arr)
     if values.ndim != 3:
-        raise ArgumentError(f"array_to_datum: expected (channels, height, width), found shape {values.shape}")
+        raise ArgumentError("Incorrect array shape.").advise(
+            f"array_to_datum: expected (channels, height, width), found shape {values.shape}"
+        )
     datum = caffe_pb2.Datum(channels=values.shape[0], height=values.shape[1], width=values.shape[2])
     if values.dtype == np.uint8:
         datum.data = values.tobytes()
@@ -146,7 +148,7 @@ class Transformer:
         """Sets the order of the picture's axes in the input: (2, 0, 1) for height, width, channels pictures."""
         axes = len(self._dims(in_)) - 1
         if sorted(order) != list(range(axes)):
-            raise ArgumentError(
+            raise ArgumentError("Transpose order needs to have the same number of dimensions as the input.").advise(
                 f"set_transpose: {tuple(order)} does not order the {axes} axes of one item of input '{in_}': "
                 f"give each of 0 to {axes - 1} once, (2, 0, 1) for pictures"
             )
@@ -156,7 +158,8 @@ class Transformer:
         """Sets the order of the channels (the first axis after the transpose): (2, 1, 0) makes RGB BGR."""
         channels = self._dims(in_)[1]
         if len(order) != channels or not set(order) <= set(range(channels)):
-            raise ArgumentError(
+            message = "Channel swap needs to have the same number of dimensions as the input channels."
+            raise ArgumentError(message).advise(
                 f"set_channel_swap: {tuple(order)} does not order the {channels} channels of input '{in_}': "
                 f"give {channels} numbers of 0 to {channels - 1}"
             )
@@ -168,15 +171,24 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: npt.ArrayLike) -> None:
-        """Sets what is subtracted: (channels,), (height, width) or (channels, height, width), in input order."""
+        """Sets what is subtracted: (channels,), (height, width) or (channels, height, width), in input order.
+
+        A picture of another size is resized, as in pycaffe since 2017; axes of length 1 stand for all of the input's.
+        """
         dims, values = self._dims(in_), np.asarray(mean)
-        if values.ndim == 1 and values.shape[0] == dims[1]:
+        if values.ndim == 1:
             values = values[:, np.newaxis, np.newaxis]
-        elif values.ndim not in (2, 3) or (1, *values.shape)[-3:] != dims[1:]:
-            raise ArgumentError(
-                f"set_mean: the mean's shape is {values.shape}, one item of input '{in_}' is {dims[1:]}: give a value "
-                f"per channel, such as mean.mean(1).mean(1), or crop or resize the mean picture to the input's size"
+        channels = values.shape[0] if values.ndim == 3 else 1
+        fits = channels == dims[1] or (channels == 1 and np.ndim(mean) == 3)
+        if values.ndim not in (2, 3) or not values.size or len(dims) != 4 or not fits:
+            wrong = "shape invalid" if np.ndim(mean) not in (1, 2, 3) else "channels incompatible with input."
+            raise ArgumentError(f"Mean {wrong}").advise(
+                f"set_mean: the mean's shape is {np.shape(mean)}, one item of input '{in_}' is {dims[1:]}: give "
+                "a value per channel, such as mean.mean(1).mean(1), or a picture with the input's channels"
             )
+        if any(have not in (1, want) for have, want in zip(values.shape[-2:], dims[2:], strict=True)):
+            picture = values.reshape(channels, *values.shape[-2:]).transpose(1, 2, 0)
+            values = resize_image(picture, dims[2:]).transpose(2, 0, 1)
         self.mean[in_] = values
 
     def set_input_scale(self, in_: str, scale: float) -> None:
@@ -186,7 +198,9 @@ class Transformer:
 
     def _dims(self, in_: str) -> tuple[int, ...]:
         if in_ not in self.inputs:
-            raise UnknownBlobError(f"'{in_}' is not one of this Transformer's inputs: they are {list(self.inputs)}")
+            raise UnknownBlobError(f"{in_} is not one of the net inputs: {self.inputs}").advise(
+                f"'{in_}' is not one of this Transformer's inputs: they are {list(self.inputs)}"
+            )
         return tuple(self.inputs[in_])
 
     def _transposed(self, in_: str, array: Array, order: Sequence[int]) -> Array:

@@ -24,12 +24,21 @@ from caffepy.proto import caffe_pb2
 from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, ParamSpec
 
 _FIELDS = LayerParameter.DESCRIPTOR.fields_by_name
-_SETTINGS = {
-    name.removesuffix("_param").replace("_", ""): (name, field.message_type)
-    for name, field in _FIELDS.items()
-    if field.message_type and name.endswith("_param")
-}
-"""The field that holds the settings of a layer type, and its message, by the type in small letters."""
+_HOLDERS = [
+    (name, field.message_type) for name, field in _FIELDS.items() if field.message_type and name.endswith("_param")
+]
+_SETTINGS: dict[str, list[tuple[str, Any]]] = {}
+"""The fields that may hold the settings of a layer type, and their messages, by the type in small letters.
+
+First that whose message has the type's name, as in pycaffe: norm_param is a NormalizeParameter; then that named so.
+"""
+for _field, _message in _HOLDERS:
+    _own = _message.name.removesuffix("Parameter")
+    if _field.removesuffix("_param").replace("_", "") == _own.lower() or _own.lower() not in _SETTINGS:
+        _SETTINGS[_own.lower()] = [(_field, _message)]
+for _field, _message in _HOLDERS:
+    _known = _SETTINGS.setdefault(_field.removesuffix("_param").replace("_", ""), [])
+    _known.extend([(_field, _message)] * ((_field, _message) not in _known))
 _KINDS = {
     FieldDescriptor.CPPTYPE_BOOL: "True or False",
     FieldDescriptor.CPPTYPE_STRING: "a string",
@@ -45,10 +54,9 @@ def param_name_dict() -> dict[str, str]:
     As in pycaffe the type is read from the field's message (InnerProductParameter), and some are no layer types.
     """
     names: dict[str, str] = {}
-    for field, message in _SETTINGS.values():
+    for _, message in _HOLDERS:
         name = message.name.removesuffix("Parameter")
-        own, _ = _SETTINGS.get(name.lower(), (field, message))
-        names.setdefault(name, own.removesuffix("_param"))
+        names.setdefault(name, _SETTINGS[name.lower()][0][0].removesuffix("_param"))
     return names
 
 
@@ -119,9 +127,8 @@ class Function:
         self.in_place: bool = self.params.pop("in_place", False)
         for i, given in enumerate(self.inputs):
             if not isinstance(given, Top):
-                raise ArgumentError(
-                    f"{type_name} input {i} is not a Top (type is {type(given)}); give what L.SomeLayer(...) returns, "
-                    f"each by itself where that is several: L.{type_name}(*tops)"
+                raise ArgumentError(f"{type_name} input {i} is not a Top (type is {type(given)})").advise(
+                    f"give what L.SomeLayer(...) returns, each by itself where that is several: L.{type_name}(*tops)"
                 )
         if not isinstance(self.ntop, int) or self.ntop < 0:
             raise ArgumentError(f"{type_name}: ntop is {self.ntop!r}; expected how many blobs the layer writes")
@@ -244,17 +251,18 @@ def _layer(fn: Function, bottoms: list[str], namer: _Namer) -> LayerParameter:
 
 def _holder(layer: LayerParameter, name: str) -> Message:
     """The message that the setting belongs to: that of the layer's type, or the layer itself."""
-    own, own_message = _SETTINGS.get(layer.type.lower(), ("", None))
-    own_fields = own_message.fields_by_name if own_message else {}
-    if name in own_fields and not (name in _FIELDS and name.endswith("param")):
-        message: Message = getattr(layer, own)
-        return message
+    settings = _SETTINGS.get(layer.type.lower(), [])
+    for own, own_message in settings:
+        if name in own_message.fields_by_name and not (name in _FIELDS and name.endswith("param")):
+            message: Message = getattr(layer, own)
+            return message
     if name in _FIELDS:
         return layer
-    fitting = [field for key, field in _SETTINGS.items() if key in layer.type.lower()]
-    for field, settings in [("param", ParamSpec.DESCRIPTOR), *fitting]:
-        if name in settings.fields_by_name:
+    fitting = [field for key, fields in _SETTINGS.items() if key in layer.type.lower() for field in fields]
+    for field, holder in [("param", ParamSpec.DESCRIPTOR), *fitting]:
+        if name in holder.fields_by_name:
             raise UnknownFieldError(f"there is no setting {name!r}; {field} has: {field}=dict({name}=...)")
+    own_fields = [field for _, holder in settings for field in holder.fields_by_name]
     hint = nearest(name, own_fields) or nearest(name, _FIELDS)
     raise UnknownFieldError(f"there is no setting {name!r}{hint}")
 

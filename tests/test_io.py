@@ -270,7 +270,52 @@ def test_transformer_errors_are_pycaffes_exceptions(call: Callable[[io.Transform
         call(imagenet())
 
 
-@pytest.mark.parametrize("shape", [(1,), (4,), (3, 256, 256), (227, 227), (1, 3, 227, 227), ()])
+def test_a_mean_of_another_size_is_resized() -> None:
+    mean = np.random.default_rng(0).uniform(90, 130, (3, 256, 256))
+    transformer = imagenet()
+    transformer.set_mean("data", mean)
+    low, high = mean.min(), mean.max()
+    scaled = ((mean - low) / (high - low)).transpose(1, 2, 0)
+    expected = io.resize_image(scaled, (227, 227)).transpose(2, 0, 1) * (high - low) + low
+    np.testing.assert_allclose(transformer.mean["data"], expected, rtol=1e-5)
+    transformer.set_mean("data", np.full((3, 256, 256), 7.0))  # where pycaffe divides 0 by 0
+    assert (transformer.mean["data"] == 7).all()
+    grey = io.Transformer({"data": (1, 1, 4, 6)})
+    grey.set_mean("data", np.full((8, 8), 5.0))
+    assert grey.mean["data"].shape == (1, 4, 6)
+    transformer.set_mean("data", np.full((1, 256, 256), 7.0))
+    assert transformer.mean["data"].shape == (1, 227, 227)
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 1, 1), (3, 1, 227), (3, 227, 1)])
+def test_a_mean_with_axes_of_length_1_stands_for_all(shape: tuple[int, ...]) -> None:
+    mean = np.random.default_rng(0).uniform(90, 130, shape).astype(np.float32)
+    transformer = imagenet()
+    transformer.set_mean("data", mean)
+    picture = np.random.default_rng(1).random((227, 227, 3), np.float32)
+    without = imagenet()
+    without.mean.clear()
+    expected = without.preprocess("data", picture) - mean
+    np.testing.assert_allclose(transformer.preprocess("data", picture), expected, atol=1e-4)
+
+
+def test_pycaffes_sentences() -> None:
+    transformer = imagenet()
+    for call, sentence in [
+        (lambda: transformer.set_mean("data", np.zeros(4)), "Mean channels incompatible with input."),
+        (lambda: transformer.set_mean("data", np.zeros((1, 3, 2, 2))), "Mean shape invalid"),
+        (lambda: transformer.set_transpose("data", (0, 1)), "Transpose order needs to have the same number of "),
+        (lambda: transformer.set_channel_swap("data", (0, 1)), "Channel swap needs to have the same number of "),
+        (lambda: transformer.set_raw_scale("x", 2), "x is not one of the net inputs: "),
+        (lambda: io.array_to_datum(np.zeros((2, 2))), "Incorrect array shape."),
+    ]:
+        with pytest.raises(Exception, match=r"give|expected|inputs: they are") as caught:
+            call()
+        assert str(caught.value).startswith(sentence)
+        assert len(caught.value.__notes__) == 1
+
+
+@pytest.mark.parametrize("shape", [(1,), (4,), (4, 256, 256), (3, 0, 256), (227, 227), (1, 3, 227, 227), ()])
 def test_a_mean_that_does_not_fit_is_a_value_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(
         ValueError, match=r"set_mean: the mean's shape is .*, one item of input 'data' is \(3, 227, 227\)"

@@ -279,3 +279,29 @@ def spec(**settings: Any) -> NetParameter:
 def test_mistakes(wrong: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         wrong()
+
+
+def test_the_sentence_for_a_tuple_of_tops_is_pycaffes() -> None:
+    tops = caffe.layers.DummyData(shape=[{"dim": [1]}, {"dim": [1]}], ntop=2)
+    with pytest.raises(TypeError) as caught:
+        caffe.layers.Silence(tops, ntop=0)
+    assert str(caught.value) == "Silence input 0 is not a Top (type is <class 'tuple'>)"
+    assert caught.value.__notes__ == [
+        "give what L.SomeLayer(...) returns, each by itself where that is several: L.Silence(*tops)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "holder"),
+    [({"across_spatial": False, "channel_shared": False}, "norm_param"), ({"normalize_type": "L1"}, "normalize_param")],
+)
+def test_settings_are_found_by_their_messages_name(settings: dict[str, Any], holder: str) -> None:
+    n = NetSpec()
+    n.x = L.Input(shape={"dim": [1, 2]})
+    n.n = L.Normalize(n.x, **settings)
+    layer = n.to_proto().layer[1]
+    assert [field.name for field, _ in layer.ListFields() if field.name.endswith("_param")] == [holder]
+    for name, value in settings.items():
+        assert getattr(getattr(layer, holder), name) == value
+    assert param_name_dict()["Normalize"] == "norm"
+    assert param_name_dict()["ReLU"] == "relu"

@@ -30,7 +30,8 @@ class Subcommand(click.Command):
         except CaffeError as error:
             if debug:
                 raise
-            raise click.ClickException(str(error)) from error
+            notes = getattr(error, "__notes__", [])
+            raise click.ClickException("\n".join([str(error), *notes])) from error
 
 
 @dataclass(frozen=True)

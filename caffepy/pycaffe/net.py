@@ -132,8 +132,10 @@ class Net(engine.Net):
         first, last = self._range(start, end, backward=False)
         wanted = [*(self.outputs if end is None else self.top_names[self.execution.layers[last].name]), *(blobs or ())]
         self._check_blobs(wanted)
-        if kwargs:
-            self._same_names("forward", "inputs", self.inputs, kwargs)
+        if kwargs and set(kwargs) != set(self.inputs):
+            raise ArgumentError("Input blob arguments do not match net inputs.").advise(
+                _exactly("forward", "inputs", self.inputs, kwargs)
+            )
         with self._lock:
             values = {name: self._value("forward: input", name, value) for name, value in kwargs.items()}
             for name, value in values.items():
@@ -159,8 +161,10 @@ class Net(engine.Net):
             *(diffs or ()),
         ]
         self._check_blobs(wanted)
-        if kwargs:
-            self._same_names("backward", "outputs", self.outputs, kwargs)
+        if kwargs and set(kwargs) != set(self.outputs):
+            raise ArgumentError("Top diff arguments do not match net outputs.").advise(
+                _exactly("backward", "outputs", self.outputs, kwargs)
+            )
         with self._lock:
             values = {name: self._value("backward: diff of", name, value) for name, value in kwargs.items()}
             for name, value in values.items():
@@ -217,7 +221,9 @@ class Net(engine.Net):
         """
         first = self.execution.layers[0]
         if not isinstance(first, MemoryData):
-            raise StateError(f"set_input_arrays: the first layer {first.name!r} is {first.type}; it must be MemoryData")
+            raise StateError("set_input_arrays may only be called if the first layer is a MemoryDataLayer").advise(
+                f"set_input_arrays: the first layer {first.name!r} is {first.type}; it must be MemoryData"
+            )
         with self._lock:
             first.reset(data, labels)
 
@@ -344,17 +350,12 @@ class Net(engine.Net):
         for name in names:
             self.blob(name)
 
-    def _same_names(self, call: str, what: str, expected: Sequence[str], given: Mapping[str, Any]) -> None:
-        if set(given) != set(expected):
-            raise ArgumentError(
-                f"{call}: keyword arguments must be exactly the net's {what} {sorted(expected)}, got {sorted(given)}"
-            )
-
     def _value(self, what: str, name: str, value: Any) -> Any:
         shape = self._by_name[name].shape
         given = getattr(value, "shape", None)
         if given and shape and given[0] != shape[0]:
-            raise ArgumentError(
+            batch = "Input" if what.startswith("forward") else "Diff"
+            raise ArgumentError(f"{batch} is not batch sized").advise(
                 f"{what} {name!r} has batch size {given[0]} (shape {tuple(given)}), the net {shape[0]} ({shape}); "
                 f"reshape the net first: net.blobs[{name!r}].reshape{(given[0], *shape[1:])}; net.reshape()"
             )
@@ -369,6 +370,10 @@ class Net(engine.Net):
                 NotComputedWarning,
                 stacklevel=3,
             )
+
+
+def _exactly(call: str, what: str, expected: Sequence[str], given: Mapping[str, Any]) -> str:
+    return f"{call}: keyword arguments must be exactly the net's {what} {sorted(expected)}, got {sorted(given)}"
 
 
 def _constructor_arguments(

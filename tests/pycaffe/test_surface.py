@@ -3,6 +3,7 @@
 import importlib
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -191,3 +192,23 @@ def test_the_stopwatch() -> None:
     timer.stop()
     first = timer.ms
     assert 0 <= first == timer.ms
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda net: net.forward(wrong=np.zeros(1)), "Input blob arguments do not match net inputs."),
+        (lambda net: net.forward(data=np.zeros((3, 3, 8, 8))), "Input is not batch sized"),
+        (lambda net: net.backward(wrong=np.zeros(1)), "Top diff arguments do not match net outputs."),
+        (lambda net: net.backward(fc=np.zeros((3, 5))), "Diff is not batch sized"),
+        (
+            lambda net: net.set_input_arrays(np.zeros(1), np.zeros(1)),
+            "set_input_arrays may only be called if the first layer is a MemoryDataLayer",
+        ),
+    ],
+)
+def test_pycaffes_sentences(call: Callable[[caffe.Net], object], sentence: str) -> None:
+    net = make(FORCED)
+    with pytest.raises(Exception, match=r"must be|reshape the net first") as caught:
+        call(net)
+    assert str(caught.value) == sentence

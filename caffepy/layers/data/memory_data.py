@@ -44,9 +44,13 @@ class MemoryData(Layer):
         if images.shape[1:] != self.shape[1:] or images.ndim != 4:
             raise self.error(f"data of shape {images.shape}; give (n, {', '.join(map(str, self.shape[1:]))})")
         if len(images) == 0 or len(images) % self.shape[0]:
-            raise self.error(f"{len(images)} images are no whole number of batches; batch_size is {self.shape[0]}")
+            raise self.error("first dimensions of input arrays must be a multiple of batch size").advise(
+                f"{len(images)} images are no whole number of batches; batch_size is {self.shape[0]}"
+            )
         if values.size != len(images):
-            raise self.error(f"{values.size} labels for {len(images)} images; give one for each")
+            raise self.error("data and labels must have the same first dimension").advise(
+                f"{values.size} labels for {len(images)} images; give one for each"
+            )
         if self.param.HasField("transform_param"):
             log.warning("layer %r (MemoryData): transform_param is not applied to arrays set as inputs", self.name)
         self._data, self._labels, self._next = images, values.reshape(-1), 0
