@@ -28,20 +28,36 @@ from caffepy.pycaffe import (
     solver_rank,
 )
 from caffepy.rng import set_random_seed
+from caffepy.solver import (
+    AdaDeltaSolver,
+    AdaGradSolver,
+    AdamSolver,
+    NesterovSolver,
+    RMSPropSolver,
+    SGDSolver,
+    get_solver,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
     "TEST",
     "TRAIN",
+    "AdaDeltaSolver",
+    "AdaGradSolver",
+    "AdamSolver",
     "Classifier",
     "Detector",
     "Layer",
+    "NesterovSolver",
     "Net",
     "NetSpec",
     "NotComputedWarning",
+    "RMSPropSolver",
+    "SGDSolver",
     "Timer",
     "dnn",
+    "get_solver",
     "has_nccl",
     "init_log",
     "io",

@@ -7,6 +7,8 @@
     ├── GraphError              (ValueError)    blobs and layers that do not fit together
     ├── LayerError              (ValueError)    a layer's parameters, bottom shapes or values are wrong
     ├── WeightsError            (ValueError)    weights that do not fit the net
+    ├── SolverError             (ValueError)    a solver's settings, or a snapshot that is not of this solver
+    ├── NotFiniteError          (ArithmeticError)   training that has left the numbers: a loss of NaN or infinity
     ├── UnknownLayerError       (ValueError, KeyError)
     ├── UnknownBlobError        (KeyError)
     ├── ArgumentError           (TypeError, ValueError)   a call's arguments are of the wrong kind, number or shape
@@ -55,6 +57,14 @@ class LayerError(CaffeError, ValueError):
 
 class WeightsError(CaffeError, ValueError):
     """Weights that do not fit the net."""
+
+
+class SolverError(CaffeError, ValueError):
+    """A solver's settings are wrong, or a snapshot is not of this solver."""
+
+
+class NotFiniteError(CaffeError, ArithmeticError):
+    """Training has left the numbers: the loss is NaN or infinite."""
 
 
 class UnknownLayerError(CaffeError, ValueError, KeyError):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from caffepy import device, graph
 from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
@@ -13,6 +14,20 @@ from caffepy.net.rules import ActiveRules, Rule
 
 DiffOf = Callable[[int], SyncedArray]
 Callback = Callable[[int], object]
+
+
+class Ending(Protocol):
+    """Operations of a caller's that run as a pass of their own, or behind a backward pass and captured with it."""
+
+    @property
+    def variant(self) -> tuple[object, ...]:
+        """What tells apart runs that launch different operations."""
+
+    def prepare(self) -> None:
+        """What the host does before each run."""
+
+    def run(self) -> None:
+        """Call the operations."""
 
 
 @dataclass(frozen=True)
@@ -179,18 +194,34 @@ class Execution:
                 self.layers[i].verify()
         self.stale.difference_update(range(start, end + 1))
 
-    def backward(self, propagate_down: Mapping[int, Sequence[bool]], what: Hashable = "backward") -> None:
+    def backward(
+        self,
+        propagate_down: Mapping[int, Sequence[bool]],
+        what: Hashable = "backward",
+        ending: Ending | None = None,
+    ) -> None:
         """Run the backward of these layers, in this order, on the blobs' own diffs, to the bottoms that are said.
 
-        `what` tells passes over the same layers apart that do different things.
+        `what` tells passes over the same layers apart that do different things. Then comes `ending`, captured with the
+        last of them where that is possible.
         """
         callbacks = self.callbacks.before_backward, self.callbacks.after_backward
 
         def layer_backward(i: int) -> None:
             self.backward_layer(i, propagate_down[i], lambda blob: self.blobs[blob].diff_storage)
 
-        for segment in self._segments(tuple(propagate_down), any(callbacks)):
-            self._run((what, self.rules and self.rules.key), segment, layer_backward, *callbacks)
+        key = what, self.rules and self.rules.key
+        segments = self._segments(tuple(propagate_down), any(callbacks))
+        joined = ending if segments and not (any(callbacks) or self.layers[segments[-1][0]].host) else None
+        for segment in segments:
+            self._run(key, segment, layer_backward, *callbacks, joined if segment is segments[-1] else None)
+        if ending is not None and joined is None:
+            self.run(ending)
+
+    def run(self, ending: Ending) -> None:
+        """Run it as a pass of its own."""
+        ending.prepare()
+        self.replay.run(ending.variant, (), ending.run)
 
     def _run(
         self,
@@ -199,17 +230,24 @@ class Execution:
         run_layer: Callable[[int], None],
         before: Iterable[Callback],
         after: Iterable[Callback],
+        ending: Ending | None = None,
     ) -> None:
         def body() -> None:
             for i in segment:
                 run_layer(i)
+            if ending is not None:
+                ending.run()
 
         for callback in before:
             callback(segment[0])
         if self.layers[segment[0]].host:
             body()
         else:
-            self.replay.run((what, segment[0], segment[-1]), segment, body)
+            key: tuple[object, ...] = (what, segment[0], segment[-1])
+            if ending is not None:
+                ending.prepare()
+                key += ending.variant
+            self.replay.run(key, segment, body)
         for callback in after:
             callback(segment[0])
 

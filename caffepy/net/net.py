@@ -15,7 +15,7 @@ from caffepy.errors import GraphError, StateError
 from caffepy.layer import TYPES, Layer
 from caffepy.net import table as tables
 from caffepy.net import weights as files
-from caffepy.net.execution import Callbacks, Execution
+from caffepy.net.execution import Callbacks, Ending, Execution
 from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
 from caffepy.net.param_diffs import ParamDiffs
@@ -136,10 +136,18 @@ class Net:
             self._forward_range(start, end)
             return self.execution.loss(start, end)
 
-    def backward_from_to(self, start: int, end: int) -> set[graph.Version]:
-        """Run layers `start` down to `end`, both included, as Caffe plans it; the versions whose diff was computed."""
+    def backward_from_to(self, start: int, end: int, ending: Ending | None = None) -> set[graph.Version]:
+        """Run layers `start` down to `end`, both included, as Caffe plans it; the versions whose diff was computed.
+
+        `ending` runs behind them: on a GPU both are captured as one.
+        """
         with self._lock:
-            return self._backward_range(start, end)
+            return self._backward_range(start, end, ending)
+
+    def run(self, ending: Ending) -> None:
+        """Run operations of the caller's on this net's device, captured as a pass of their own."""
+        with self._lock:
+            self.execution.run(ending)
 
     def gradient(
         self,
@@ -224,8 +232,8 @@ class Net:
     def share_with(self, other: "Net") -> None:
         """Take the weights' memory from `other`, by layer name, as Caffe's ShareTrainedLayersWith."""
         with self._lock:
-            files.share(self.execution.layers, other.execution.layers)
-            self.execution.replay.clear()
+            if files.share(self.execution.layers, other.execution.layers):
+                self.execution.replay.clear()
 
     def save(self, path: str | PathLike[str], *, diffs: bool = False) -> None:
         """Write layers and weights; HDF5 (weights only) where the name ends in .h5."""
@@ -235,7 +243,7 @@ class Net:
         with self._lock:
             if diffs:
                 self.param_diffs.settle()
-            files.save(self.param, self.execution.layers, path, diffs, hdf5=hdf5)
+            files.save(self.param, self.execution.layers, self.param_owners, path, diffs, hdf5=hdf5)
 
     # ---- what it looks like
 
@@ -343,7 +351,7 @@ class Net:
         self.execution.forward(start, end)
         self._gradient.remember_inputs(start, end)
 
-    def _backward_range(self, start: int, end: int) -> set[graph.Version]:
+    def _backward_range(self, start: int, end: int, ending: Ending | None = None) -> set[graph.Version]:
         self.execution.check_kept()
         rules = self.execution.rules
         key = rules and rules.key, start, end
@@ -356,5 +364,5 @@ class Net:
                 computed.update(s for s, p in zip(self.wiring.sources[i], propagate_down, strict=True) if p)
             self._backward_steps[key] = dict(steps), computed
         steps_of, computed_by = self._backward_steps[key]
-        self.param_diffs.run(steps_of)
+        self.param_diffs.run(steps_of, ending)
         return computed_by

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from caffepy.errors import ArgumentError, StateError
-from caffepy.net.execution import Execution
+from caffepy.net.execution import Ending, Execution
 from caffepy.net.gradient import no_weight_gradients
 from caffepy.net.lock import PassLock
 from caffepy.storage import SyncedArray
@@ -99,14 +99,14 @@ class ParamDiffs:
                     for blob in layer.blobs:
                         blob.diff_storage.before_asked = self._promise.weight_asked
 
-    def run(self, steps: Steps) -> None:
-        """Run these layers backward, and what their weight gradients need later."""
+    def run(self, steps: Steps, ending: Ending | None = None) -> None:
+        """Run these layers backward, and what their weight gradients need later; nothing waits where `ending` follows."""
         if self._pending and (not self._stands() or self._written(steps) & self._needed()):
             self._lose("another pass")
         callbacks = self._execution.callbacks
         watched = callbacks.before_backward or callbacks.after_backward
-        if not self._may_wait or self.asked or watched or _setting["when"] == "always":
-            self._execution.backward(steps)
+        if not self._may_wait or self.asked or watched or ending or _setting["when"] == "always":
+            self._execution.backward(steps, ending=ending)
             return
         later = self._plan(steps)
         now = {i: down for i, down in steps.items() if i not in later.layers or any(down)}

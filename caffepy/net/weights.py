@@ -111,22 +111,34 @@ def take_own(layers: Layers, shared: Shared, own: Weights, state: NetState) -> s
     return {i for i, _ in matched}
 
 
-def share(layers: Layers, others: Layers) -> None:
-    """Point the weights of layers of the same names at the others' memory: Net::ShareTrainedLayersWith."""
+def share(layers: Layers, others: Layers) -> bool:
+    """Point the weights of layers of the same names at the others' memory; whether that changed anything.
+
+    Net::ShareTrainedLayersWith.
+    """
     places = _places(layers, last=False)
     pairs = {places[source.name]: source for source in others if source.blobs and source.name in places}
     for i, source in pairs.items():
         _check(layers[i], {j: (blob.shape, False) for j, blob in enumerate(source.blobs)}, set(), "the other net")
+    changed = False
     for i, source in pairs.items():
         for blob, from_blob in zip(layers[i].blobs, source.blobs, strict=True):
+            changed = changed or blob.data_storage is not from_blob.data_storage
             blob.share_data(from_blob)
+    return changed
 
 
-def save(param: NetParameter, layers: Layers, path: Path, diffs: bool, *, hdf5: bool | None = None) -> None:
-    """Write the definition and every layer's weights, and their diffs if asked to."""
+def save(
+    param: NetParameter, layers: Layers, shared: Shared, path: Path, diffs: bool, *, hdf5: bool | None = None
+) -> None:
+    """Write the net's name, its layers and their weights, and their diffs if asked to.
+
+    In an HDF5 file a blob that is `shared` stands under its owner only; diffs stand everywhere (Net::ToHDF5).
+    """
     values = [[blob.data for blob in layer.blobs] for layer in layers]
     with_diffs = [[blob.diff for blob in layer.blobs] for layer in layers] if diffs else None
-    write_weights(path, param, values, with_diffs, hdf5=hdf5)
+    definition = NetParameter(name=param.name, layer=param.layer)
+    write_weights(path, definition, values, with_diffs, hdf5=hdf5, shared=shared)
 
 
 def _places(layers: Layers, *, last: bool) -> dict[str, int]:

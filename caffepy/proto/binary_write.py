@@ -38,24 +38,24 @@ def _write_layer(
     clear_fork_fields(after)
     parts: list[bytes | FloatArray] = [before.SerializePartialToString()]
     for blob, diff in zip(blobs, diffs or repeat(None, len(blobs)), strict=True):
-        inner = _blob_parts(blob, diff)
-        parts += [prefix(place, _size(inner)), *inner]
+        inner = blob_parts(blob, diff)
+        parts += [prefix(place, size(inner)), *inner]
     parts += [after.SerializePartialToString(), *layer.foreign_fields]
-    file.write(prefix(NetParameter.LAYER_FIELD_NUMBER, _size(parts)))
+    file.write(prefix(NetParameter.LAYER_FIELD_NUMBER, size(parts)))
     for part in parts:
         file.write(part if isinstance(part, bytes) else np.ascontiguousarray(part, "<f4").data)
 
 
-def _blob_parts(data: FloatArray, diff: FloatArray | None) -> list[bytes | FloatArray]:
+def blob_parts(data: FloatArray, diff: FloatArray | None) -> list[bytes | FloatArray]:
     """A BlobProto in pieces, the arrays as they are."""
     parts: list[bytes | FloatArray] = []
     for number, values in ((BlobProto.DATA_FIELD_NUMBER, data), (BlobProto.DIFF_FIELD_NUMBER, diff)):
         if values is not None and values.size:
-            parts += [prefix(number, _size([values])), values]
+            parts += [prefix(number, size([values])), values]
     shape = BlobShape(dim=data.shape).SerializeToString()
     return [*parts, prefix(BlobProto.SHAPE_FIELD_NUMBER, len(shape)) + shape]
 
 
-def _size(parts: Sequence[bytes | FloatArray]) -> int:
+def size(parts: Sequence[bytes | FloatArray]) -> int:
     """The number of bytes, arrays counted as float32."""
     return sum(len(part) if isinstance(part, bytes) else 4 * part.size for part in parts)

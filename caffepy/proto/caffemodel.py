@@ -1,7 +1,7 @@
 """Weights files, binary (.caffemodel) and HDF5 (.caffemodel.h5): open_weights and write_weights."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 from caffepy.errors import ArgumentError, ProtoError
 from caffepy.proto.binary import read_binary
@@ -51,11 +51,13 @@ def write_weights(
     diffs: Layerwise | Mapping[str, Sequence[FloatArray]] | None = None,
     *,
     hdf5: bool | None = None,
+    shared: Container[tuple[int, int]] = (),
 ) -> None:
     """Write a net's weights as Caffe does; HDF5 if the name ends in .h5 or .hdf5, binary otherwise.
 
     blobs, diffs  for each layer of the net, in its order, or by name: then the first layer of a name has them
     hdf5          decides whatever the name is
+    shared        blobs, by layer and index, that an HDF5 file leaves out: their owner has them
 
     The arrays go to the file one after the other, as float32; blobs inside `net` are not written. A binary file holds
     the definition too. The file appears when it is whole. Raises ArgumentError if blobs, diffs and net do not belong
@@ -71,9 +73,11 @@ def write_weights(
             raise ArgumentError(f"{where} has blobs of shapes {shapes} and diffs of {found}")
     if hdf5 is None:
         hdf5 = os.fspath(path).lower().endswith((".h5", ".hdf5"))
-    write = write_hdf5 if hdf5 else write_binary
     with replacing(path) as beside:
-        write(beside, net, values, gradients)
+        if hdf5:
+            write_hdf5(beside, net, values, gradients, shared)
+        else:
+            write_binary(beside, net, values, gradients)
 
 
 def _in_order(net: NetParameter, blobs: Layerwise | Mapping[str, Sequence[FloatArray]]) -> Layerwise:

@@ -1,5 +1,6 @@
 """HDF5 weights (.caffemodel.h5): /data/<layer>/<index> holds a blob, /diff/<layer>/<index> its diff, as Net::ToHDF5."""
 
+from collections.abc import Container
 from functools import partial
 from itertools import product
 from typing import Any
@@ -56,8 +57,10 @@ def _read(dataset: Any, path: str, out: FloatArray) -> None:
         raise ProtoError(f"{path}: cannot read {dataset.name} ({error}); download or copy the file again") from error
 
 
-def write_hdf5(path: str, net: NetParameter, blobs: Layerwise, diffs: Layerwise | None) -> None:
-    """Write the blobs, and the diffs if there are any, as float32; every layer of the net gets a group."""
+def write_hdf5(
+    path: str, net: NetParameter, blobs: Layerwise, diffs: Layerwise | None, shared: Container[tuple[int, int]]
+) -> None:
+    """Write the blobs but `shared` ones, and the diffs if there are any, as float32; every layer gets a group."""
     import h5py
 
     check_names(net, blobs, "HDF5")
@@ -67,6 +70,8 @@ def write_hdf5(path: str, net: NetParameter, blobs: Layerwise, diffs: Layerwise 
             try:
                 group = file.require_group(f"{top}/{name}")
                 for index, value in enumerate(values[i]):
+                    if top == "data" and (i, index) in shared:
+                        continue
                     group.create_dataset(str(index), data=np.asarray(value, "<f4"))
             except (ValueError, TypeError) as error:
                 raise ProtoError(f"HDF5 cannot hold layer {name!r} ({error}); write a .caffemodel instead") from error
