@@ -230,6 +230,7 @@ def param_owners(layers: Sequence[LayerParameter], blobs: Sequence[int]) -> dict
     `blobs` is the number of weight blobs of each layer.
     """
     first: dict[str, tuple[int, int]] = {}
+    given: dict[tuple[str, str], tuple[int, int]] = {}
     owners = {}
     for i, layer in enumerate(layers):
         if len(layer.param) > blobs[i]:
@@ -241,18 +242,24 @@ def param_owners(layers: Sequence[LayerParameter], blobs: Sequence[int]) -> dict
             name = param_spec(layer, j).name
             if name and name in first:
                 owners[i, j] = first[name]
-                _same_multipliers(layers, first[name], (i, j))
             elif name:
                 first[name] = (i, j)
+            if name:
+                _same_multipliers(layers, given, (i, j))
     return owners
 
 
-def _same_multipliers(layers: Sequence[LayerParameter], owner: tuple[int, int], sharer: tuple[int, int]) -> None:
-    ours, theirs = (param_spec(layers[i], j) for i, j in (owner, sharer))
-    if ours.HasField("lr_mult") and theirs.HasField("lr_mult") and ours.lr_mult != theirs.lr_mult:
-        raise _mismatch(layers, owner, sharer, "lr_mult", ours.lr_mult, theirs.lr_mult)
-    if ours.HasField("decay_mult") and theirs.HasField("decay_mult") and ours.decay_mult != theirs.decay_mult:
-        raise _mismatch(layers, owner, sharer, "decay_mult", ours.decay_mult, theirs.decay_mult)
+def _same_multipliers(
+    layers: Sequence[LayerParameter], given: dict[tuple[str, str], tuple[int, int]], place: tuple[int, int]
+) -> None:
+    """Raise GraphError unless the multipliers given here are those given before; `given` says where they first were."""
+    spec = param_spec(layers[place[0]], place[1])
+    for name in ("lr_mult", "decay_mult"):
+        if spec.HasField(name):
+            before = given.setdefault((spec.name, name), place)
+            theirs, ours = getattr(param_spec(layers[before[0]], before[1]), name), getattr(spec, name)
+            if theirs != ours:
+                raise _mismatch(layers, before, place, name, theirs, ours)
 
 
 def _mismatch(

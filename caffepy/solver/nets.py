@@ -115,7 +115,7 @@ def test_nets(param: SolverParameter) -> list[Net]:
 
 def _build(source: str | NetParameter, phase: int, states: Iterable[NetState], weights: Iterable[str]) -> Net:
     """A net in the state that its definition gives and then the solver; `weights` are lists of files."""
-    definition, _ = read_definition(source)
+    definition = read_definition(source)
     state = NetState(phase=phase)  # type: ignore[arg-type]
     for further in (definition.state, *states):
         state.MergeFrom(further)

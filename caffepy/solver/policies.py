@@ -22,10 +22,7 @@ def learning_rate(param: SolverParameter, iteration: int, current_step: int) -> 
             + f"; give one of {', '.join(POLICIES)}"
         )
     step = _step(param, iteration, current_step)
-    try:
-        factor = POLICIES[param.lr_policy](param, iteration, step)
-    except OverflowError:
-        factor = math.inf
+    factor = POLICIES[param.lr_policy](param, iteration, step)
     with np.errstate(over="ignore"):
         return float(np.float32(param.base_lr * factor)), step
 
@@ -47,7 +44,8 @@ def exp(param: SolverParameter, iteration: int, step: int) -> float:
 
 def inv(param: SolverParameter, iteration: int, step: int) -> float:
     """(1 + gamma iteration)^-power."""
-    return _power(1 + _gamma(param) * iteration, -param.power)
+    gamma, at = np.float32(_gamma(param)), np.float32(iteration)
+    return _power(np.float32(1) + gamma * at, np.float32(-param.power))
 
 
 def multistep(param: SolverParameter, iteration: int, step: int) -> float:
@@ -59,7 +57,7 @@ def poly(param: SolverParameter, iteration: int, step: int) -> float:
     """(1 - iteration / max_iter)^power."""
     if not param.max_iter:
         raise SolverError("lr_policy: 'poly' divides by max_iter, which is 0; give max_iter")
-    return _power(1 - iteration / param.max_iter, param.power)
+    return _power(np.float32(1) - np.float32(iteration) / np.float32(param.max_iter), np.float32(param.power))
 
 
 def sigmoid(param: SolverParameter, iteration: int, step: int) -> float:
@@ -94,7 +92,7 @@ def _gamma(param: SolverParameter) -> float:
     return param.gamma
 
 
-def _power(base: float, exponent: float) -> float:
-    """C's pow: NaN where there is no real power, infinity where it is too large."""
+def _power(base: float | np.float32, exponent: float | np.float32) -> float:
+    """C's pow, of singles in single precision: NaN where there is no real power, infinity where it is too large."""
     with np.errstate(all="ignore"):
-        return float(np.power(np.float64(base), np.float64(exponent)))
+        return float(np.power(base, exponent, dtype=np.float32 if isinstance(base, np.float32) else np.float64))

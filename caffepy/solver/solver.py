@@ -159,6 +159,8 @@ class Solver:
                 loss += self._pass(at_once and i == param.iter_size - 1)
                 if shown:
                     debug.totals(self.net)
+        if not (param.iter_size or self.allow_nan):
+            raise SolverError("iter_size: 0 makes every weight NaN; give at least 1, or allow_nan to do as Caffe does")
         self._smoothed.add(loss / param.iter_size if param.iter_size else math.nan, self.iter)
         if display:
             self._show()

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from caffepy import device
-from caffepy.blob import Blob, Ints, SyncedArray, Trace
+from caffepy.blob import Blob
 from caffepy.errors import SolverError
 from caffepy.layer import State
 from caffepy.net import Net
@@ -14,6 +14,7 @@ from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.solver import rules
 from caffepy.solver.rules import CHUNK, Rule, Weights
 from caffepy.solver.weights import Learnable, learnable
+from caffepy.storage import Ints, SyncedArray, Trace
 
 
 class Update:

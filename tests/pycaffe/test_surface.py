@@ -17,7 +17,8 @@ from tests.gpu_mode import running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
 MODULE = """
-Classifier Detector Layer Net NetSpec TEST TRAIN Timer __version__ classifier coord_map detector draw has_nccl
+AdaDeltaSolver AdaGradSolver AdamSolver Classifier Detector Layer NesterovSolver Net NetSpec RMSPropSolver SGDSolver
+TEST TRAIN Timer __version__ classifier coord_map detector draw get_solver has_nccl
 init_log io layer_type_list layers log net_spec params proto set_device set_mode_cpu set_mode_gpu set_multiprocess
 set_random_seed set_solver_count set_solver_rank solver_count solver_rank to_proto
 """
