@@ -100,7 +100,7 @@ class ParamDiffs:
                         blob.diff_storage.before_asked = self._promise.weight_asked
 
     def run(self, steps: Steps, ending: Ending | None = None) -> None:
-        """Run these layers backward, and what their weight gradients need later; nothing waits where `ending` follows."""
+        """Run these layers backward, and what their weight gradients need later; with an `ending`, nothing waits."""
         if self._pending and (not self._stands() or self._written(steps) & self._needed()):
             self._lose("another pass")
         callbacks = self._execution.callbacks
