@@ -116,3 +116,16 @@ extern "C" __global__ void blend_forward(
     blended[i] = background[at] + mask * (image[at] - background[at]);
   }
 }
+
+// mixed[o, t, i] = sum over s of matrix[t, s] * values[o, s, i]: a linear map along one axis
+extern "C" __global__ void mix_forward(
+    int count, const float* __restrict__ values, const float* __restrict__ matrix, int source, int target, int inner,
+    float* __restrict__ mixed) {
+  FOR_EACH(i, count) {
+    const int t = i / inner % target;
+    const float* const first = values + i / inner / target * source * inner + i % inner;
+    float sum = 0;
+    for (int s = 0; s < source; ++s) sum += matrix[t * source + s] * first[s * inner];
+    mixed[i] = sum;
+  }
+}

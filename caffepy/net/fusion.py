@@ -32,8 +32,8 @@ class _Fusing:
         else:
             self.flush()
             self._waiting = kernel, args, constants
-            if "negative_slope" not in kernel.constants or kernel is relu_forward:
-                self.flush()
+            if kernel is relu_forward or "negative_slope" not in kernel.constants or "top_data" not in kernel.arguments:
+                self.flush()  # a copy that is no operation may follow a backward pass at once, and must find it done
         return False
 
     def flush(self) -> None:

@@ -8,7 +8,23 @@ layers run backward, `methods` what is made of that, `result` and `pictures` how
 
 from caffepy.saliency.maps import channel_maximum, saliency_map, score_gradient
 from caffepy.saliency.method import METHODS, Method, named
+from caffepy.saliency.methods.cam import (
+    grad_cam,
+    grad_cam_plus_plus,
+    guided_grad_cam,
+    hires_cam,
+    layer_cam,
+    linear_approximation,
+)
+from caffepy.saliency.methods.full import full_gradient
 from caffepy.saliency.methods.gradients import deconvnet, gradient, guided_backprop, input_x_gradient
+from caffepy.saliency.methods.noise import smoothgrad, smoothgrad_squared, vargrad
+from caffepy.saliency.methods.paths import (
+    blur_integrated_gradients,
+    expected_gradients,
+    guided_integrated_gradients,
+    integrated_gradients,
+)
 from caffepy.saliency.preprocess import Preprocess
 from caffepy.saliency.result import Saliency
 from caffepy.saliency.score import Score, class_score, class_values
@@ -24,14 +40,28 @@ __all__ = [
     "Score",
     "Top",
     "Unit",
+    "blur_integrated_gradients",
     "channel_maximum",
     "class_score",
     "class_values",
     "deconvnet",
+    "expected_gradients",
+    "full_gradient",
+    "grad_cam",
+    "grad_cam_plus_plus",
     "gradient",
     "guided_backprop",
+    "guided_grad_cam",
+    "guided_integrated_gradients",
+    "hires_cam",
     "input_x_gradient",
+    "integrated_gradients",
+    "layer_cam",
+    "linear_approximation",
     "named",
     "saliency_map",
     "score_gradient",
+    "smoothgrad",
+    "smoothgrad_squared",
+    "vargrad",
 ]

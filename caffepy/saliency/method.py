@@ -102,7 +102,8 @@ class Method:
     def parameters(self) -> str:
         """The parameters that it takes beside those all methods have, with their defaults."""
         listed = list(inspect.signature(self.compute).parameters.values())[1:]
-        return ", ".join(str(p).split(":")[0] for p in listed) or "no further parameters"
+        shown = [p.default.name if isinstance(p.default, Method) else p.default for p in listed]
+        return ", ".join(f"{p.name}={s!r}" for p, s in zip(listed, shown, strict=True)) or "no further parameters"
 
     def _fold(self, chosen: dict[str, Any]) -> Fold:
         of = chosen.get("of")

@@ -83,3 +83,10 @@ def cam_weights(values: Floats, gradient: Floats, inner: int, plus_plus: int, we
     divisor = 2 * square + a.sum(axis=1, keepdims=True) * square * g + np.float32(1e-6)
     alpha = np.divide(square, divisor, out=np.zeros_like(square), where=g != 0)
     np.sum(alpha * np.maximum(g, 0), axis=1, out=weights.reshape(-1))
+
+
+@kernel("saliency.cu", per="mixed")
+def mix_forward(values: Floats, matrix: Floats, source: int, target: int, inner: int, mixed: Floats) -> None:
+    """mixed[o, t, i] = sum over s of matrix[t, s] * values[o, s, i]: a linear map along one axis"""
+    rows = values.reshape(-1, source, inner)
+    np.matmul(matrix.reshape(target, source), rows, out=mixed.reshape(-1, target, inner))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from caffepy import device
 from caffepy.blob import Floats, Shape
@@ -53,17 +54,17 @@ class Subject:
 
     # ---- passes
 
-    def forward(self, rules: RuleSet | None = None) -> None:
-        """Run the net on the images, unless it has just done so."""
-        blob, kept = self.net.blob(self.input), None if rules is None else rules
+    def forward(self, *, anew: bool = False) -> None:
+        """Run the net on the images, unless it has just done so, and not `anew`."""
+        blob = self.net.blob(self.input)
         if blob.shape != self.shape:
             blob.reshape(self.shape)
-        elif self._stands(kept):
+        elif not anew and self._stands():
             return
         device.current().copy(self.images, blob.data_storage.array(blob.count, "overwrite").reshape(self.shape))
         self.net.forward_from_to(0, len(self.net.execution.layers) - 1)
 
-    def _stands(self, rules: RuleSet | None) -> bool:
+    def _stands(self) -> bool:
         execution = self.net.execution
         if execution.stale or (execution.rules is not None and execution.kept_by != execution.rules.forward_key):
             return False
@@ -85,7 +86,7 @@ class Subject:
         with ExitStack() as stack:
             if rules is not None:
                 stack.enter_context(self.net.rules(rules))
-            self.forward(rules)
+            self.forward()
             return [self.net.gradient(goal.now(self.net), list(wrt)) for goal in self.goals]
 
     def scores(self) -> Floats:
@@ -100,6 +101,14 @@ class Subject:
         copy = zeros(blob.shape)
         device.current().copy(blob.data_storage.array(blob.count).reshape(blob.shape), copy)
         return copy
+
+    def at_input(self, method: str) -> None:
+        """Raise ArgumentError unless it is the input that is explained."""
+        if self.layer != self.input:
+            raise ArgumentError(
+                f"{method} changes images, so that it explains the input only; leave `layer` out, or take a method of "
+                "gradients, of rules or a CAM for a blob in mid-net"
+            )
 
     # ---- others made of it
 
@@ -127,19 +136,19 @@ class Subject:
             yield range(count * part // parts, count * (part + 1) // parts)
 
 
-def zeros(shape: Sequence[int]) -> Any:
+def zeros(shape: Sequence[int], dtype: DTypeLike = np.float32) -> Any:
     """Zeros on the running device."""
-    return device.current().zeros(math.prod(shape), np.float32).reshape(tuple(shape))
+    return device.current().zeros(math.prod(shape), dtype).reshape(tuple(shape))
 
 
-def uploaded(array: Floats) -> Any:
+def uploaded(array: ArrayLike, dtype: DTypeLike = np.float32) -> Any:
     """The array on the running device: on the CPU itself."""
     running = device.current()
-    array = np.ascontiguousarray(array, np.float32)
+    host = np.ascontiguousarray(array, dtype)
     if isinstance(running, device.Cpu):
-        return array
-    copy = zeros(array.shape)
-    running.upload(array, copy)
+        return host
+    copy = zeros(host.shape, dtype)
+    running.upload(host, copy)
     return copy
 
 
@@ -180,7 +189,7 @@ def opened(
     with net.running():
         try:
             alone = Subject(net, name, uploaded(data), [], wanted, 1)
-            alone.forward()
+            alone.forward(anew=True)
             found = goals(target, net, len(data), output=output, before_softmax=before_softmax, labels=net.labels)
             most = batch or most_images(net, len(data))
             subject = Subject(net, name, alone.images, found, wanted, most, len(net.inputs) == 1)

@@ -254,3 +254,19 @@ def test_an_operation_does_not_mix_devices(gpu: Any) -> None:
 
     with pytest.raises(KernelError, match="not all in one place: bottom_data on the host, top_data on the GPU"):
         relu_forward(np.ones(3, np.float32), gpu.zeros(3, np.float32), negative_slope=0.0)
+
+
+def test_gradients_before_layers_in_place(gpu: Any) -> None:
+    from tests.saliency.nets import MIXED
+
+    names = ["data", ("conv1", "conv1"), ("a", "a"), ("sum", "sum"), ("b", "b")]
+    diff, image, results = np.eye(6, dtype=np.float32)[[1, 4]], noise(2, 3, 9, 8), []
+    for mode in (caffe.set_mode_cpu, caffe.set_mode_gpu):
+        mode()
+        net = make(MIXED)
+        for _ in range(3):
+            net.forward(data=image)
+            results.append(net.gradient({"fc": diff}, names))
+    for found in results[3:]:
+        for name in names:
+            np.testing.assert_allclose(downloaded(found[name]), results[0][name], rtol=1e-4, atol=1e-5)

@@ -66,7 +66,7 @@ class BatchNorm(Layer):
             batch_norm_global_stats(mean_sum, variance_sum, weight_sum, mean, variance)
             if self.adds_to_deviation:
                 batch_norm_widen(self.eps, variance)
-            batch_norm_forward(data, mean, variance, *self.extent, None, top[0].data, eps=self._added)
+            batch_norm_forward(data, mean, variance, *self.extent, None, top[0].data, eps=self.added)
             return
         batch_norm_batch_stats(data, *self.extent, mean, variance)
         values = self.extent[0] * self.extent[2]
@@ -74,7 +74,8 @@ class BatchNorm(Layer):
         batch_norm_forward(data, mean, variance, *self.extent, self.normalized.array, top[0].data, eps=self.eps)
 
     @property
-    def _added(self) -> float:
+    def added(self) -> float:
+        """What is added to a variance before its root is taken."""
         return 0.0 if self.adds_to_deviation else self.eps
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
@@ -82,7 +83,7 @@ class BatchNorm(Layer):
             return
         top_diff, bottom_diff, variance = top[0].diff, bottom[0].diff, self.variance.array
         if self.use_global_stats:
-            batch_norm_global_backward(top_diff, variance, *self.extent, bottom_diff, eps=self._added)
+            batch_norm_global_backward(top_diff, variance, *self.extent, bottom_diff, eps=self.added)
             return
         normalized, mean_diff, mean_product = self.normalized.array, self.mean_diff.array, self.mean_product.array
         batch_norm_diff_stats(top_diff, normalized, *self.extent, mean_diff, mean_product)

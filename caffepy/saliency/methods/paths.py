@@ -1,0 +1,156 @@
+"""Gradients along a path from a baseline to the image: integrated gradients and its kin."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from caffepy.blob import Floats
+from caffepy.errors import ArgumentError
+from caffepy.saliency.method import method
+from caffepy.saliency.methods.guided_path import attributions
+from caffepy.saliency.operations import path_forward, product_of, weighted_powers
+from caffepy.saliency.resample import blurred
+from caffepy.saliency.subject import Subject, downloaded, uploaded, zeros
+
+Baseline = float | npt.ArrayLike | None
+"""A number, or (channels, height, width) in the input's values; None: 0, which is the mean where that is subtracted."""
+
+
+@method("integrated-gradients", "sum")
+def integrated_gradients(subject: Subject, steps: int = 50, baseline: Baseline = None) -> list[Any]:
+    """(x - baseline) * the mean of dS/dx between both (Sundararajan, Taly & Yan 2017, arXiv 1703.01365).
+
+    Gauss and Legendre's rule takes the mean at `steps` places. The values sum up to S(x) - S(baseline).
+    """
+    subject.at_input("integrated-gradients")
+    nodes, weights = np.polynomial.legendre.leggauss(_at_least_one(steps))
+    alphas, shares = (nodes + 1) / 2, weights / 2
+    start = uploaded(baseline_of(subject, baseline))
+    return _over_images(subject, lambda n, goals: _straight(subject, n, start, alphas, shares, goals))
+
+
+@method("expected-gradients", "sum")
+def expected_gradients(
+    subject: Subject, references: npt.ArrayLike | None = None, samples: int = 50, seed: int = 0
+) -> list[Any]:
+    """The mean of (x - r) * dS/dx at a random place between r and x (Erion et al. 2021, arXiv 1906.10670).
+
+    references   (M, channels, height, width) of the input's values, of which r is drawn; default: noise of the image's
+                 own mean and standard deviation
+    """
+    subject.at_input("expected-gradients")
+    rng = np.random.default_rng(seed)
+    given = None if references is None else np.asarray(references, np.float32)
+    if given is not None and given.shape[1:] != subject.shape[1:]:
+        raise ArgumentError(f"references have shape {given.shape}, the images {subject.shape}; give (M, *image's)")
+
+    def one(n: int, totals: list[Any]) -> None:
+        image = downloaded(subject.images[n : n + 1])
+        for _ in range(_at_least_one(samples)):
+            if given is None:
+                start = rng.normal(image.mean(), image.std(), image.shape)
+            else:
+                start = given[rng.integers(len(given))][np.newaxis]
+            _straight(subject, n, uploaded(start), rng.random(1), np.full(1, 1 / samples), totals)
+
+    return _over_images(subject, one)
+
+
+@method("blur-integrated-gradients", "sum")
+def blur_integrated_gradients(subject: Subject, steps: int = 50, sigma: float | None = None) -> list[Any]:
+    """Integrated gradients on the path of images ever less blurred (Xu, Venugopalan & Sundararajan 2020, CVPR).
+
+    sigma   of the most blurred image, in pixels; default: a quarter of the shorter side
+    """
+    subject.at_input("blur-integrated-gradients")
+    most = min(subject.shape[2:]) / 4 if sigma is None else sigma
+    sigmas = most * (1 - np.arange(_at_least_one(steps) + 1) / steps) ** 2
+
+    def one(n: int, totals: list[Any]) -> None:
+        image = subject.images[n : n + 1]
+        for chunk in subject.chunks(steps):
+            middle, step = (zeros((len(chunk), *subject.shape[1:])) for _ in range(2))
+            before = blurred(image, sigmas[chunk.start])
+            for k, i in enumerate(chunk):
+                after = blurred(image, sigmas[i + 1])
+                path_forward(before, after, before.size, uploaded([0.5]), middle[k : k + 1])
+                weighted_powers(after, uploaded([1]), 1, 1, step[k : k + 1])
+                weighted_powers(before, uploaded([-1]), 1, 1, step[k : k + 1])
+                before = after
+            for gradient, total in zip(subject.on(middle, [n] * len(chunk)).gradients(), totals, strict=True):
+                product_of(gradient, step, gradient)
+                weighted_powers(gradient, uploaded(np.ones(len(chunk))), len(chunk), 1, total[n : n + 1])
+
+    return _over_images(subject, one)
+
+
+@method("guided-integrated-gradients", "sum")
+def guided_integrated_gradients(
+    subject: Subject, steps: int = 50, baseline: Baseline = None, fraction: float = 0.25, distance: float = 0.02
+) -> list[Any]:
+    """Integrated gradients on a path that takes values of small gradients first (Kapishnikov et al. 2021, CVPR).
+
+    fraction   of the values that move at once
+    distance   from the straight path, at most, in parts of it
+    """
+    subject.at_input("guided-integrated-gradients")
+    start = baseline_of(subject, baseline)
+    results = []
+    for goal in subject.goals:
+        rows = []
+        for n in range(subject.shape[0]):
+            alone = Subject(subject.net, subject.input, subject.images, [goal], subject.layer, 1, subject.batches)
+
+            def gradient(x: Floats, alone: Subject = alone, n: int = n) -> Floats:
+                found: Floats = downloaded(alone.on(uploaded(x[np.newaxis]), [n]).gradients()[0])[0]
+                return found
+
+            image = downloaded(subject.images[n : n + 1])[0]
+            rows.append(attributions(image, start[0], gradient, _at_least_one(steps), fraction, distance))
+        results.append(uploaded(np.stack(rows)))
+    return results
+
+
+def baseline_of(subject: Subject, baseline: Baseline) -> Floats:
+    """The baseline as an image, (1, channels, height, width)."""
+    try:
+        return np.array(np.broadcast_to(0 if baseline is None else baseline, (1, *subject.shape[1:])), np.float32)
+    except ValueError:
+        raise ArgumentError(
+            f"the baseline has shape {np.asarray(baseline).shape}; give a number, or an image of {subject.shape[1:]}"
+        ) from None
+
+
+def _straight(
+    subject: Subject, n: int, start: Any, alphas: npt.ArrayLike, shares: npt.ArrayLike, totals: list[Any]
+) -> None:
+    """Add to each total's row n: (x - start) * sum over k of shares[k] * dS/dx at alphas[k] of the way."""
+    image, inner = subject.images[n : n + 1], int(np.prod(subject.shape[1:]))
+    places, weights = np.asarray(alphas, np.float32), np.asarray(shares, np.float32)
+    means = [zeros(image.shape) for _ in totals]
+    for chunk in subject.chunks(len(places)):
+        path = subject.new((len(chunk), *subject.shape[1:]))
+        path_forward(start, image, inner, uploaded(places[chunk.start : chunk.stop]), path)
+        of_chunk = uploaded(weights[chunk.start : chunk.stop])
+        for gradient, mean in zip(subject.on(path, [n] * len(chunk)).gradients(), means, strict=True):
+            weighted_powers(gradient, of_chunk, len(chunk), 1, mean)
+    for mean, total in zip(means, totals, strict=True):
+        for end, sign in ((image, 1.0), (start, -1.0)):
+            product = zeros(image.shape)
+            product_of(mean, end, product)
+            weighted_powers(product, uploaded([sign]), 1, 1, total[n : n + 1])
+
+
+def _over_images(subject: Subject, one: Callable[[int, list[Any]], None]) -> list[Any]:
+    totals = [subject.new(subject.shape) for _ in subject.goals]
+    for n in range(subject.shape[0]):
+        one(n, totals)
+    return totals
+
+
+def _at_least_one(steps: int) -> int:
+    if steps < 1:
+        raise ArgumentError(f"{steps} steps or samples; give at least 1")
+    return steps
