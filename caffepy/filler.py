@@ -1,4 +1,4 @@
-"""Initial weights: Caffe's fillers (include/caffe/filler.hpp)."""
+"""Initial weights: Caffe's fillers (include/caffe/filler.hpp), with Caffe's numbers where no normal ones are drawn."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ import numpy as np
 from caffepy.blob import Floats
 from caffepy.errors import CaffeError
 from caffepy.proto.caffe_pb2 import FillerParameter
-from caffepy.rng import generator
+from caffepy.rng import generator, process
 
 
 class Filler:
@@ -52,7 +52,8 @@ def gaussian(filler: Filler, data: Floats) -> None:
     param = filler.param
     _normal(data, param.mean, param.std)
     if param.sparse >= 0:
-        data *= generator().random(data.shape, np.float32) < param.sparse / data.shape[0]
+        kept = process().bernoulli(data.size, float(np.float32(param.sparse / data.shape[0])), np.float32)
+        data *= kept.reshape(data.shape)
 
 
 def positive_unitball(filler: Filler, data: Floats) -> None:
@@ -88,9 +89,7 @@ FILLERS: dict[str, Callable[[Filler, Floats], None]] = {
 
 
 def _uniform(data: Floats, low: float, high: float) -> None:
-    generator().random(out=data, dtype=np.float32)
-    data *= np.float32(high - low)
-    data += np.float32(low)
+    process().uniform(data, low, high)
 
 
 def _normal(data: Floats, mean: float, std: float) -> None:

@@ -48,14 +48,44 @@ class Mt19937:
             other = self.up_to(last)
             items[last], items[other] = items[other], items[last]
 
+    def uniform(self, out: NDArray[np.float32], low: float, high: float) -> None:
+        """Fill `out` with U(low, high), one output for each, seldom two: caffe_rng_uniform, boost::uniform_real."""
+        flat, filled = out.reshape(-1), 0
+        least, most = np.float32(low), np.nextafter(np.float32(high), np.float32(np.inf))
+        while filled < flat.size:
+            drawn = self.draws(min(flat.size - filled, _AT_ONCE)).astype(np.float32)
+            drawn /= np.float32(RANGE)
+            drawn *= most - least
+            drawn += least
+            if not (below := drawn < most).all():  # singles close to 1 were rounded to it
+                drawn = drawn[below]
+            flat[filled : filled + drawn.size] = drawn
+            filled += drawn.size
 
+    def bernoulli(self, count: int, probability: float, kind: type[np.floating] = np.float64) -> NDArray[np.bool_]:
+        """`count` times true with that probability, one output for each: caffe_rng_bernoulli.
+
+        `kind` is the precision of C++ that it is called with.
+        """
+        if probability == 0:
+            return np.zeros(count, np.bool_)
+        return self.draws(count).astype(kind) <= kind(probability) * kind(RANGE - 1)
+
+
+_AT_ONCE = 1 << 20
 _process = Mt19937(secrets.randbits(32))
+_for_kernels = Mt19937(secrets.randbits(32))
 
 
 def set_random_seed(seed: int) -> None:
     """Start the process's generator afresh, so that all that draws from it repeats from here on."""
-    global _process
-    _process = Mt19937(seed)
+    global _process, _for_kernels
+    _process, _for_kernels = Mt19937(seed), Mt19937(~seed)
+
+
+def kernel_seed() -> int:
+    """A seed, of 31 bits, for a kernel that draws for itself on a GPU; the process's generator draws nothing for it."""
+    return _for_kernels.draw() >> 1
 
 
 def process() -> Mt19937:

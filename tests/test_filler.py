@@ -17,7 +17,7 @@ SHAPE = (50, 40, 5, 6)
 def fill(shape=SHAPE, seed=1, **param):
     set_random_seed(seed)
     data = np.full(shape, np.nan, np.float32)
-    Filler(FillerParameter(**param), LayerError).fill(data)
+    Filler(FillerParameter(**param), shape, LayerError).fill(data)
     return data
 
 

@@ -48,3 +48,41 @@ def test_the_process_generator_repeats_by_seed_and_takes_any_seed():
         rng.set_random_seed(seed)
         assert (rng.process().draws(3) == first).all()
         assert rng.process().generator is rng.generator()
+
+
+def test_uniform_numbers_are_caffes():
+    """min + output / 2^32 * (max - min), in single precision."""
+    ours, same = Mt19937(11), Mt19937(11)
+    filled = np.empty((3, 700), np.float32)
+    ours.uniform(filled, -0.25, 0.5)
+    outputs = same.draws(filled.size).astype(np.float64).reshape(filled.shape)
+    np.testing.assert_allclose(filled, -0.25 + outputs / 2**32 * 0.75, atol=1e-7)
+    assert ours.draw() == same.draw()
+
+
+def test_a_uniform_number_that_is_rounded_to_the_upper_bound_is_drawn_again(monkeypatch):
+    outputs = iter([[5, 2**32 - 1, 7], [2**31]])
+    generator = Mt19937(0)
+    monkeypatch.setattr(generator, "draws", lambda count: np.array(next(outputs), np.uint32))
+    filled = np.empty(3, np.float32)
+    generator.uniform(filled, 0, 1)
+    np.testing.assert_allclose(filled, [5 / 2**32, 7 / 2**32, 0.5], 1e-6)
+
+
+def test_bernoulli_keeps_what_is_not_above_its_share_of_the_range():
+    ours, same = Mt19937(12), Mt19937(12)
+    np.testing.assert_array_equal(ours.bernoulli(1000, 0.3), same.draws(1000) <= 0.3 * (2**32 - 1))
+    assert ours.bernoulli(10, 1).all()
+    same.draws(10)
+    assert not ours.bernoulli(10, 0).any()  # and nothing is drawn
+    assert ours.draw() == same.draw()
+
+
+def test_kernels_seeds_leave_the_process_generator_alone():
+    rng.set_random_seed(5)
+    first = [rng.kernel_seed() for _ in range(4)]
+    assert rng.process().draw() == Mt19937(5).draw()
+    rng.set_random_seed(5)
+    assert [rng.kernel_seed() for _ in range(4)] == first
+    assert len(set(first)) == 4
+    assert all(0 <= seed < 2**31 for seed in first)

@@ -8,6 +8,8 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+import numpy as np
+
 from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, Device, current, named, pinned
@@ -341,8 +343,12 @@ class Net:
 
     def _fill(self, loaded: set[int]) -> None:
         for i, layer in enumerate(self.execution.layers):
-            for j in range(len(layer.blobs)):
-                if i not in loaded and (i, j) not in self.param_owners:
+            for j, blob in enumerate(layer.blobs):
+                if i in loaded:
+                    continue
+                if (i, j) in self.param_owners:  # Caffe draws for it all the same
+                    layer.fillers[j].fill(np.empty(blob.shape, np.float32))
+                else:
                     layer.fill(j)
 
     # ---- running, under the lock

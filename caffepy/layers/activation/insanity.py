@@ -10,7 +10,7 @@ from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers.common.dropout import dropout_backward
 from caffepy.proto.caffe_pb2 import TRAIN
-from caffepy.rng import generator
+from caffepy.rng import kernel_seed
 
 
 @register("Insanity", bottoms=1, tops=1)
@@ -37,7 +37,7 @@ class Insanity(Layer):
 
     def prepare(self) -> None:
         if self.draws:
-            self.seed.set(generator().integers(2**31))
+            self.seed.set(kernel_seed())
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         seed, (low, high) = self.seed.array if self.draws else None, self.range

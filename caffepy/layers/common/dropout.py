@@ -9,7 +9,7 @@ from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers.basis.elementwise import copy_backward, copy_forward
 from caffepy.proto.caffe_pb2 import TRAIN
-from caffepy.rng import generator
+from caffepy.rng import kernel_seed, process
 
 
 @register("Dropout", bottoms=1, tops=1)
@@ -38,7 +38,7 @@ class Dropout(Layer):
 
     def prepare(self) -> None:
         if self.drops:
-            self.seed.set(generator().integers(2**31))
+            self.seed.set(kernel_seed())
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         if self.drops:
@@ -58,13 +58,13 @@ class Dropout(Layer):
 
 @kernel("dropout.cu", per="top_data", each=8)
 def dropout_forward(bottom_data: Floats, seed: Ints, mask: Floats, top_data: Floats, *, dropout_ratio: float) -> None:
-    """mask[i] = 1 / (1 - dropout_ratio) if u[i] >= dropout_ratio else 0; top = bottom * mask
+    """mask[i] = 1 / (1 - dropout_ratio) with probability 1 - dropout_ratio, else 0; top = bottom * mask
 
-    u[i], uniform in [0, 1), is the i-th single of Philox 4x64 with 10 rounds and key seed[0] (Salmon et al. 2011).
+    On the CPU the process's generator draws, as Caffe's does. A GPU draws u[i], uniform in [0, 1), the i-th single of
+    Philox 4x64 with 10 rounds and key seed[0] (Salmon et al. 2011), and keeps where u[i] >= dropout_ratio.
     """
-    np.random.Generator(np.random.Philox(key=int(seed[0]))).random(out=mask, dtype=np.float32)
-    np.greater_equal(mask, np.float32(dropout_ratio), out=mask)
-    mask *= np.float32(1 / (1 - dropout_ratio))
+    kept = process().bernoulli(mask.size, 1 - dropout_ratio)
+    np.multiply(kept.reshape(mask.shape), np.float32(1 / (1 - dropout_ratio)), out=mask)
     np.multiply(bottom_data, mask, out=top_data)
 
 

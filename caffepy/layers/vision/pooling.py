@@ -14,7 +14,7 @@ from caffepy.layers.vision.arranged import BLOCK, Shifts, cut, shifts_of
 from caffepy.layers.vision.global_pooling import LOWEST
 from caffepy.layers.vision.window import PoolingWindow
 from caffepy.proto.caffe_pb2 import TRAIN, PoolingParameter
-from caffepy.rng import generator
+from caffepy.rng import kernel_seed
 
 
 @register("Pooling", bottoms=1, tops=(1, 2))
@@ -61,7 +61,7 @@ class Pooling(Layer):
 
     def prepare(self) -> None:
         if self.draws:
-            self.seed.set(generator().integers(2**31))
+            self.seed.set(kernel_seed())
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         data, top_data, extent, window = bottom[0].data, top[0].data, self.extent, self.current

@@ -81,3 +81,15 @@ def test_ratio_must_leave_something(ratio):
         build(f'type: "Dropout" dropout_param {{ dropout_ratio: {ratio} }}', [(2,)], TRAIN)
     if ratio == 1:  # a net for testing may say so
         build(f'type: "Dropout" dropout_param {{ dropout_ratio: {ratio} }}', [(2,)], TEST)
+
+
+def test_masks_are_caffes_own_with_a_seed():
+    """One output of MT19937 an element, in order; kept where it is at most (1 - ratio) (2^32 - 1)."""
+    case = build('type: "Dropout" dropout_param { dropout_ratio: 0.3 }', [(4, 25)], TRAIN)
+    case.bottom[0].data[...] = 1
+    set_random_seed(21)
+    outputs = np.frombuffer(np.random.RandomState(21).bytes(800), "<u4")
+    ratio = float(np.float32(0.3))
+    for drawn in (outputs[:100], outputs[100:]):
+        kept = drawn <= (1 - ratio) * (2**32 - 1)
+        np.testing.assert_allclose(case.forward()[0].ravel(), kept / (1 - ratio), 1e-6)
