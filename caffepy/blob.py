@@ -93,10 +93,10 @@ class Blob:
 
         Memory is kept when it suffices; what it held is then still there, in flat order.
         """
-        extents = shape[0] if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        extents: Any = shape[0] if len(shape) == 1 and np.ndim(shape[0]) == 1 else shape
         new: list[int] = []
         for extent in extents:
-            if isinstance(extent, Sequence) or int(extent) != extent or extent < 0:
+            if np.ndim(extent) or isinstance(extent, str) or int(extent) != extent or extent < 0:
                 raise ArgumentError(f"reshape{shape}: every axis must be a whole number of at least 0")
             new.append(int(extent))
         if tuple(new) != self._shape:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from caffepy.errors import GraphError, UnknownBlobError
+from caffepy.errors import ArgumentError, GraphError, UnknownBlobError
 from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, NetState, NetStateRule, ParamSpec, Phase
 
 Version = tuple[int, int]
@@ -120,8 +120,7 @@ def _unknown_bottom(param: NetParameter, index: int, bottom: str, known: Iterabl
                 f"{what}: it is first written by layer {later.name!r}, which does not come before it; layers run in "
                 "the order of the prototxt, so move that layer up, or break the cycle"
             )
-    near = difflib.get_close_matches(bottom, list(known), 1)
-    return GraphError(f"{what}; no earlier layer has such a top" + (f", but there is {near[0]!r}" if near else ""))
+    return GraphError(f"{what}; no earlier layer has such a top{nearest(bottom, known)}")
 
 
 # ---- wiring (Caffe: Net::AppendTop, Net::AppendBottom)
@@ -150,7 +149,8 @@ class Wiring:
         return self._versions[blob]
 
     def index(self, name: str) -> int:
-        """The index of the blob of that name; raises UnknownBlobError."""
+        """The index of the blob of that name; raises UnknownBlobError, ArgumentError for what is no name."""
+        check_name(name, "blob", self.blobs)
         if name not in self._indices:
             raise UnknownBlobError(f"this net has no blob {name!r}{nearest(name, self.blobs)}")
         return self._indices[name]
@@ -415,10 +415,22 @@ def overwritten(wiring: Wiring, memory: Callable[[int], object], writes: Sequenc
     return Overwritten(gone(wrote), gone(read))
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """`; did you mean ...?` or nothing."""
-    near = difflib.get_close_matches(name, list(names), 3, 0.5)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+def check_name(name: object, what: str, names: Sequence[str]) -> None:
+    """Raise ArgumentError for what is no string; where it is a number, the message has the name of that number."""
+    if not isinstance(name, str):
+        number = f"; number {name} is {names[name]!r}" if isinstance(name, int) and 0 <= name < len(names) else ""
+        raise ArgumentError(f"give a {what}'s name, got {name!r}{number}")
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
+    """`; did you mean ...?` or nothing; capitals count for nothing."""
+    spelled: dict[str, list[str]] = {}
+    for each in names:
+        spelled.setdefault(each.lower(), []).append(each)
+    wanted = str(name).lower()
+    near = [wanted] if wanted in spelled else difflib.get_close_matches(wanted, spelled, 3, 0.5)
+    shown = [repr(each) for key in near for each in spelled[key]][:3]
+    return f"; did you mean {' or '.join(shown)}?" if shown else ""
 
 
 def phase_name(phase: int) -> str:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from caffepy.errors import ArgumentError
 from caffepy.io import Array, Transformer
 from caffepy.proto.caffe_pb2 import TEST
+from caffepy.proto.files import as_path
 from caffepy.pycaffe import Net
 from caffepy.pycaffe.net import Path
 
@@ -32,8 +33,8 @@ class PictureNet(Net):
         super().__init__(model_file, TEST, weights=pretrained_file, **beyond)
         if not self.inputs:
             raise ArgumentError(
-                f"{type(self).__name__}: {model_file} has no input to put pictures into; give a deploy prototxt, which "
-                "has an Input layer instead of one that reads files"
+                f"{type(self).__name__}: {as_path(model_file, 'model')} has no input to put pictures into; give a "
+                "deploy prototxt, which has an Input layer instead of one that reads files"
             )
         in_ = self.inputs[0]
         shape = self.blobs[in_].data.shape

@@ -122,3 +122,38 @@ def test_the_mean_image_of_imagenet_is_where_scripts_look_for_it() -> None:
     mean = np.load(Path(caffe.__file__).parent / "imagenet" / "ilsvrc_2012_mean.npy")
     assert mean.shape == (3, 256, 256)
     np.testing.assert_allclose(mean.mean(1).mean(1), [104.00698793, 116.66876762, 122.67891434], rtol=1e-5)
+
+
+def test_folders_of_others_extend_the_package(tmp_path: Path) -> None:
+    """SSD's scripts bring caffe/model_libs.py; one put on the path after the import is found, too."""
+    for folder, name in ((tmp_path / "before", "model_libs"), (tmp_path / "after", "more_libs")):
+        (folder / "caffe").mkdir(parents=True)
+        (folder / "caffe" / f"{name}.py").write_text(
+            "from caffe import layers as L\nimport caffe\nnet = caffe.NetSpec\n"
+        )
+        (folder / "caffe" / "io.py").write_text("raise SystemExit('not this one')\n")
+    code = f"""
+import sys, caffe, caffepy, caffe.model_libs
+from caffe.model_libs import *
+sys.path.append({str(tmp_path / "after")!r})
+import caffe.more_libs
+import caffe.io
+assert caffe.more_libs.net is net is caffepy.NetSpec
+assert caffe.io is caffepy.io
+try:
+    import caffe.nothing_of_that_name
+except ModuleNotFoundError as error:
+    print(error)
+"""
+    assert python(code, ALIAS, ROOT, tmp_path / "before") == "No module named 'caffe.nothing_of_that_name'\n"
+
+
+def test_the_compiled_module_has_pycaffes_names() -> None:
+    compiled = importlib.import_module("caffe._caffe")
+    assert compiled.Net is caffepy.Net
+    assert compiled.Layer is caffepy.Layer
+    assert isinstance(caffepy.Layer().blobs, compiled.BlobVec)
+    for name in ("set_mode_cpu", "set_device", "layer_type_list", "init_log", "Timer", "__version__"):
+        assert getattr(compiled, name) is getattr(caffepy, name)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = compiled.nothing

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from caffepy.errors import DeviceError
+
 
 class Cpu:
     """Allocates host memory; operations on it run their NumPy bodies."""
@@ -12,8 +14,11 @@ class Cpu:
     name = "cpu"
 
     def zeros(self, count: int, dtype: DTypeLike) -> NDArray[Any]:
-        """A new flat array of `count` zeros."""
-        return np.zeros(count, dtype)
+        """A new flat array of `count` zeros. Raises DeviceError where there is no room for it."""
+        try:
+            return np.zeros(count, dtype)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise DeviceError(f"there is no room for {count:,} values of {np.dtype(dtype)}: {error}") from error
 
     host_zeros = zeros
 

@@ -1,11 +1,12 @@
 """Passes over a net's layers: shapes settled, layers run in segments, each of them replayed on a GPU."""
 
+import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from caffepy import device, graph
+from caffepy import device, graph, memory
 from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
 from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError
 from caffepy.layer import Layer
@@ -78,6 +79,8 @@ class Execution:
             bottoms = [self.blobs[b] for b in self.wiring.bottoms[i]]
             layer.use_workspace(workspace)
             layer.setup([blob.shape for blob in bottoms])
+            for j, blob in enumerate(layer.blobs):
+                self._check_room(i, f"weight blob {j}", blob.shape)
             if layer.shares != "no":
                 for top in self.wiring.tops[i]:
                     self.blobs[top].share_data(bottoms[0])
@@ -101,6 +104,7 @@ class Execution:
     def layer_index(self, name: str) -> int:
         """The index of the first layer of that name; raises UnknownLayerError."""
         names = [layer.name for layer in self.layers]
+        graph.check_name(name, "layer", names)
         if name not in names:
             raise UnknownLayerError(f"this net has no layer {name!r}{graph.nearest(name, names)}")
         return names.index(name)
@@ -139,8 +143,13 @@ class Execution:
         self.renewed[i] += 1
         shapes = list(shapes)
         for top, shape in zip(self.wiring.tops[i], shapes, strict=True):
+            self._check_room(i, f"top {self.wiring.blobs[top]!r}", shape)
             self.blobs[top].reshape(shape)
         self._settled[i] = bottoms, shapes
+
+    def _check_room(self, i: int, what: str, shape: Shape) -> None:
+        if (size := 4 * math.prod(shape)) > memory.limit():
+            raise self.layers[i].error(f"{what} of shape {shape} {memory.too_much(size)}")
 
     def _resolve(self, i: int, end: int) -> None:
         """Let a dynamic layer look at its bottoms; layers below settle where its tops are new."""

@@ -150,7 +150,7 @@ class GradientPass:
 
     def _version(self, name: VersionName, *, first: bool) -> graph.Version:
         execution = self._execution
-        blob, layer = (name, None) if isinstance(name, str) else name
+        blob, layer = name if isinstance(name, tuple) and len(name) == 2 else (name, None)
         versions = execution.wiring.versions(execution.wiring.index(blob))
         if layer is None:
             return versions[0 if first else -1]

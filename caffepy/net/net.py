@@ -4,7 +4,6 @@ import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from os import PathLike
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -44,10 +43,10 @@ class Net:
 
     def __init__(
         self,
-        model: str | PathLike[str] | NetParameter,
+        model: files.Path | NetParameter,
         phase: int = TEST,
         *,
-        weights: str | PathLike[str] | None = None,
+        weights: files.Path | None = None,
         level: int = 0,
         stages: Iterable[str] = (),
         device: int | str | None = None,
@@ -223,7 +222,7 @@ class Net:
 
     # ---- weights
 
-    def copy_from(self, path: str | PathLike[str]) -> "files.WeightReport":
+    def copy_from(self, path: files.Path) -> "files.WeightReport":
         """Load weights by layer name from a .caffemodel or .caffemodel.h5.
 
         Raises WeightsError, before anything is changed, where a layer's blobs do not fit.
@@ -237,11 +236,11 @@ class Net:
             if files.share(self.execution.layers, other.execution.layers):
                 self.execution.replay.clear()
 
-    def save(self, path: str | PathLike[str], *, diffs: bool = False) -> None:
+    def save(self, path: files.Path, *, diffs: bool = False) -> None:
         """Write layers and weights; HDF5 (weights only) where the name ends in .h5."""
         self._save(path, diffs)
 
-    def _save(self, path: str | PathLike[str], diffs: bool, *, hdf5: bool | None = None) -> None:
+    def _save(self, path: files.Path, diffs: bool, *, hdf5: bool | None = None) -> None:
         with self._lock:
             if diffs:
                 self.param_diffs.settle()

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from os import PathLike, fspath
+from os import PathLike
 
 from caffepy import graph
 from caffepy.blob import Blob, Shape
@@ -12,10 +12,11 @@ from caffepy.layer import Layer
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter, NetState
 from caffepy.proto.caffemodel import open_weights, write_weights
+from caffepy.proto.files import as_path
 from caffepy.proto.stored import StoredBlob, Weights, held, in_order
 from caffepy.proto.upgrade import upgrade_net
 
-Path = str | PathLike[str]
+Path = str | bytes | PathLike[str]
 Layers = Sequence[Layer]
 Shared = Mapping[tuple[int, int], tuple[int, int]]
 """Weight blobs (layer, index) that have their memory from another: graph.param_owners."""
@@ -45,22 +46,23 @@ def read_definition(model: Path | NetParameter) -> NetParameter:
 
 def open_definition(model: Path | NetParameter) -> Weights:
     """The upgraded definition, and the weights in it: a .caffemodel's, or blobs that the messages hold."""
-    if not isinstance(model, NetParameter) and fspath(model).endswith((".caffemodel", ".h5", ".hdf5")):
-        stored = open_weights(model)
+    path = "" if isinstance(model, NetParameter) else as_path(model, "Net: the model")
+    if path.endswith((".caffemodel", ".h5", ".hdf5")):
+        stored = open_weights(path)
         if not stored.net.layer:
             stored.close()
-            raise WeightsError(f"{model}: HDF5 weights hold no net; give its prototxt, and this file as the weights")
+            raise WeightsError(f"{path}: HDF5 weights hold no net; give its prototxt, and this file as the weights")
         return stored
     definition = NetParameter()
     if isinstance(model, NetParameter):
         definition.CopyFrom(model)
     else:
-        definition = prototxt.read(model, NetParameter)
+        definition = prototxt.read(path, NetParameter)
     try:
         own = held(definition)
         notes = upgrade_net(definition)
     except ProtoError as error:
-        raise ProtoError(str(error) if isinstance(model, NetParameter) else f"{fspath(model)}: {error}") from error
+        raise ProtoError(f"{path}: {error}" if path else str(error)) from error
     for note in notes:
         log.info("%s", note)
     return own
@@ -68,7 +70,7 @@ def open_definition(model: Path | NetParameter) -> Weights:
 
 def load(layers: Layers, shared: Shared, path: Path) -> WeightReport:
     """Copy the file's blobs into the layers of the same names."""
-    with open_weights(path) as stored:
+    with open_weights(as_path(path, "weights")) as stored:
         return take(layers, shared, stored)
 
 
@@ -138,7 +140,7 @@ def save(
     values = [[blob.data for blob in layer.blobs] for layer in layers]
     with_diffs = [[blob.diff for blob in layer.blobs] for layer in layers] if diffs else None
     definition = NetParameter(name=param.name, layer=param.layer)
-    write_weights(path, definition, values, with_diffs, hdf5=hdf5, shared=shared)
+    write_weights(as_path(path, "save"), definition, values, with_diffs, hdf5=hdf5, shared=shared)
 
 
 def _places(layers: Layers, *, last: bool) -> dict[str, int]:

@@ -67,7 +67,10 @@ def read_binary(file: BinaryIO, path: str) -> Weights:
         else:
             each.append(_layer(source, field, net.layers.add()))
     if not net.layer and not net.layers:
-        raise ProtoError(f"{path}: expected a .caffemodel and found no layer in it; is it a mean or a solver state?")
+        raise ProtoError(
+            f"{path}: expected a .caffemodel and found no layer in it; is it a mean or a solver state? give "
+            "the file that training or Net.save wrote"
+        )
     try:
         for note in upgrade_net(net):
             log.info("%s: %s", path, note)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
 
-from caffepy.errors import MissingFileError, ProtoError
+from caffepy.errors import ArgumentError, MissingFileError, ProtoError
 
 PathLike = str | os.PathLike[str]
 Kind = Literal["empty", "hdf5", "git-lfs pointer", "gzip archive", "zip archive", "text", "binary"]
@@ -20,6 +20,13 @@ _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NOT_IN_TEXT = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b")) + b"\x7f"
 HEAD = 4096
 """How many bytes kind_of wants to see."""
+
+
+def as_path(value: object, what: str) -> str:
+    """A path as text, from bytes too; raises ArgumentError for anything else."""
+    if isinstance(value, str | bytes | os.PathLike):
+        return os.fsdecode(value)
+    raise ArgumentError(f"{what}: expected a path, got {value!r}")
 
 
 def open_binary(path: PathLike) -> BinaryIO:

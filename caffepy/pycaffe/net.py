@@ -15,9 +15,10 @@ from caffepy.graph import nearest
 from caffepy.layers.data.memory_data import MemoryData
 from caffepy.net.execution import Callback
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
+from caffepy.proto.files import as_path
 from caffepy.pycaffe import batches, from_layer
 
-Path = str | PathLike[str]
+Path = str | bytes | PathLike[str]
 
 
 class NotComputedWarning(UserWarning):
@@ -130,7 +131,7 @@ class Net(engine.Net):
         returns the outputs (with `end`, that layer's tops) and `blobs`: live views of their data
         """
         first, last = self._range(start, end, backward=False)
-        wanted = [*(self.outputs if end is None else self.top_names[self.execution.layers[last].name]), *(blobs or ())]
+        wanted = [*(self.outputs if end is None else self.top_names[self.execution.layers[last].name]), *_list(blobs)]
         self._check_blobs(wanted)
         if kwargs and set(kwargs) != set(self.inputs):
             raise ArgumentError("Input blob arguments do not match net inputs.").advise(
@@ -273,19 +274,19 @@ class Net(engine.Net):
         """Write the net as an ONNX model: see caffepy.interop.onnx.to_onnx."""
         from caffepy.interop.onnx import to_onnx
 
-        to_onnx(self, path)
+        to_onnx(self, as_path(path, "to_onnx"))
 
     def save_safetensors(self, path: Path) -> None:
         """Write the weights as safetensors: see caffepy.interop.safetensors.save_safetensors."""
         from caffepy.interop.safetensors import save_safetensors
 
-        save_safetensors(self, path)
+        save_safetensors(self, as_path(path, "save_safetensors"))
 
     def load_safetensors(self, path: Path) -> engine.WeightReport:
         """Load weights by layer name: see caffepy.interop.safetensors.load_safetensors."""
         from caffepy.interop.safetensors import load_safetensors
 
-        return load_safetensors(self, path)
+        return load_safetensors(self, as_path(path, "load_safetensors"))
 
     # ---- names that pycaffe's own Python code uses
 
@@ -372,6 +373,12 @@ class Net(engine.Net):
             )
 
 
+def _list(names: Sequence[str] | None) -> Sequence[str]:
+    if isinstance(names, str):
+        raise ArgumentError(f"give a list of blobs' names, such as [{names!r}], got {names!r}")
+    return names or ()
+
+
 def _exactly(call: str, what: str, expected: Sequence[str], given: Mapping[str, Any]) -> str:
     return f"{call}: keyword arguments must be exactly the net's {what} {sorted(expected)}, got {sorted(given)}"
 
@@ -393,4 +400,9 @@ def _constructor_arguments(
     given |= kwargs
     if given.get("phase") not in (TRAIN, TEST):
         raise ArgumentError(f"Net: phase must be caffe.TRAIN (0) or caffe.TEST (1), got {given.get('phase')!r}")
-    return given["phase"], given.get("weights"), given.get("level") or 0, given.get("stages") or ()
+    level, stages = given.get("level") or 0, given.get("stages") or ()
+    if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages):
+        raise ArgumentError(f"Net: stages must be a list of names, such as stages=['deploy'], got {stages!r}")
+    if not isinstance(level, int):
+        raise ArgumentError(f"Net: level must be a whole number, got {level!r}")
+    return given["phase"], given.get("weights"), level, stages

@@ -1,5 +1,6 @@
 """pycaffe's calling habits."""
 
+import os
 import warnings
 
 import numpy as np
@@ -143,6 +144,13 @@ def test_weight_diffs_accumulate() -> None:
             r"input 'data': shape \(2, 3, 8, 9\) does not fit",
         ),
         (lambda n: n.forward(data="cat"), ArgumentError, "must be an array of real numbers"),
+        (lambda n: n.forward(start=1), ArgumentError, "give a layer's name, got 1; number 1 is 'conv1'"),
+        (lambda n: n.backward(end=9), ArgumentError, "give a layer's name, got 9$"),
+        (lambda n: n.forward(blobs="conv1"), ArgumentError, r"give a list of blobs' names, such as \['conv1'\]"),
+        (lambda n: n.forward(blobs=[0]), ArgumentError, "give a blob's name, got 0; number 0 is 'data'"),
+        (lambda n: n.gradient({0: 1}), ArgumentError, "give a blob's name, got 0; number 0 is 'data'"),
+        (lambda n: n.blobs["CONV1"], UnknownBlobError, "no blob 'CONV1'; did you mean 'conv1'"),
+        (lambda n: n.blobs[0], UnknownBlobError, "no blob 0"),
         (lambda n: n.forward(start="conv"), UnknownLayerError, "no layer 'conv'; did you mean 'conv1'"),
         (lambda n: n.forward(start="conv"), ValueError, "conv"),
         (lambda n: n.forward(blobs=["pool"]), UnknownBlobError, "no blob 'pool'; did you mean 'pool1'"),
@@ -301,3 +309,61 @@ def test_force_backward_gives_zeros_where_there_is_no_derivative() -> None:
         diffs = net.backward()
     np.testing.assert_array_equal(diffs["label"], np.zeros(4))
     assert diffs["x"].any()
+
+
+def test_bytes_are_paths(tmp_path) -> None:
+    (tmp_path / "net.prototxt").write_text(CHAIN)
+    prototxt, weights = os.fsencode(tmp_path / "net.prototxt"), os.fsencode(tmp_path / "net.caffemodel")
+    net = caffe.Net(prototxt, caffe.TEST)
+    net.save(weights)
+    again = caffe.Net(prototxt, weights, caffe.TEST)
+    assert np.array_equal(again.params["fc"][0].data, net.params["fc"][0].data)
+    assert again.copy_from(weights).loaded == ["conv1", "fc"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda path: caffe.Net(None, caffe.TEST), "the model: expected a path, got None"),
+        (lambda path: caffe.Net(3, caffe.TEST), "the model: expected a path, got 3"),
+        (lambda path: caffe.Net(path, caffe.TEST, weights=4), "weights: expected a path, got 4"),
+        (lambda path: caffe.Net(path, caffe.TEST, stages="deploy"), r"stages must be a list.*\['deploy'\], got 'dep"),
+        (lambda path: caffe.Net(path, caffe.TEST, stages=[1]), r"stages must be a list of names"),
+        (lambda path: caffe.Net(path, caffe.TEST, level="1"), "level must be a whole number, got '1'"),
+    ],
+)
+def test_wrong_arguments_say_what_to_give(tmp_path, call, message) -> None:
+    (tmp_path / "net.prototxt").write_text(CHAIN)
+    with pytest.raises(ArgumentError, match=message):
+        call(str(tmp_path / "net.prototxt"))
+
+
+@pytest.mark.parametrize(("type_name", "near"), [("relu", "'ReLU'"), ("lrn", "'LRN'"), ("RELU", "'ReLU'")])
+def test_suggestions_mind_no_case(type_name: str, near: str) -> None:
+    with pytest.raises(GraphError, match=f"unknown layer type '{type_name}'; did you mean {near}\\?"):
+        make(CHAIN.replace('"ReLU"', f'"{type_name}"'))
+    with pytest.raises(GraphError, match=r"no earlier layer has such a top; did you mean 'pool1'\?"):
+        make(CHAIN.replace('bottom: "pool1"', 'bottom: "POOL1"'))
+
+
+@pytest.mark.parametrize("dims", ["1000000000000", "1000000 dim: 1000000 dim: 1000000 dim: 1000000"])
+def test_what_no_machine_can_hold_is_told_with_the_layer(dims: str) -> None:
+    text = 'layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ dim: {} }} }} }}'
+    with pytest.raises(LayerError, match=r"layer 'in' \(Input\): top 'x' of shape .* needs 4,000.* GB of memory"):
+        make(text.format(dims))
+    net = make(text.format(2))
+    net.blobs["x"].reshape(10**12)
+    with pytest.raises(LayerError, match=r"layer 'in' \(Input\): top 'x' of shape \(1000000000000,\) needs"):
+        net.forward()
+    net.blobs["x"].reshape(2)
+    net.forward()
+    with pytest.raises(LayerError, match=r"layer 'conv1' \(Convolution\): weight blob 0 of shape .* needs"):
+        make(CHAIN.replace("num_output: 4", "num_output: 2000000000"))
+
+
+def test_reshape_takes_arrays() -> None:
+    blob = make(CHAIN).blobs["data"]
+    blob.reshape(np.array([1, 2, 3, 4]))
+    assert blob.shape == (1, 2, 3, 4)
+    blob.reshape(*np.array([4, 3], np.int64))
+    assert blob.shape == (4, 3)

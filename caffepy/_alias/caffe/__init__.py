@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pkgutil import extend_path
 from types import ModuleType
 
 import caffepy
@@ -21,6 +22,7 @@ class _Alias(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         if fullname.startswith("caffe.") and importlib.util.find_spec(_own_name(fullname)):
             return ModuleSpec(fullname, self)
+        __path__[:] = extend_path(__path__, "caffe")  # folders `caffe` of others, on today's sys.path
         return None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
