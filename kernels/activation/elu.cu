@@ -1,4 +1,4 @@
-// ELU.     NumPy: caffepy/layers/activations.py
+// ELU.     NumPy: caffepy/layers/activation/activations.py
 //
 // Layout     equally large arrays of `count` floats; what is written may be what is read.
 // Launch     1-D, any grid (grid-stride); forward four at a time where the arrays are aligned.

@@ -1,4 +1,4 @@
-// Insanity: a leaky ReLU with random slopes.     NumPy: caffepy/layers/insanity.py
+// Insanity: a leaky ReLU with random slopes.     NumPy: caffepy/layers/activation/insanity.py
 //
 // Layout     equally large arrays of `count` floats; top may be bottom.
 // Launch     1-D, any grid (grid-stride over groups of 8). Deterministic: factors hang on seed[0] and place alone.

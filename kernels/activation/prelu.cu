@@ -1,4 +1,4 @@
-// PReLU.     NumPy: caffepy/layers/prelu.py
+// PReLU.     NumPy: caffepy/layers/activation/prelu.py
 //
 // Layout     (num, channels, inner); slope (channels).
 // Launch     prelu_parts: a block of whole warps per share of a channel, `count` shares; prelu_backward_weights: one per

@@ -1,4 +1,4 @@
-// ReLU.     NumPy: caffepy/layers/relu.py
+// ReLU.     NumPy: caffepy/layers/activation/relu.py
 //
 // Layout     equally large arrays of `count` floats; what is written may be what is read.
 // Launch     1-D, any grid (grid-stride); four at a time where the arrays are aligned. Deterministic.

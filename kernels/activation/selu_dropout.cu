@@ -1,4 +1,4 @@
-// SeLuDropout while training.     NumPy: caffepy/layers/selu.py
+// SeLuDropout while training.     NumPy: caffepy/layers/activation/selu.py
 //
 // Layout     equally large arrays of `count` floats; top may be bottom.
 // Launch     1-D, any grid (grid-stride over groups of 8). Deterministic: the mask hangs on seed[0] and place alone.

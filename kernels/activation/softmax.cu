@@ -1,7 +1,7 @@
-// Softmax along the channels.     NumPy: caffepy/layers/softmax.py
+// Softmax along the channels.     NumPy: caffepy/layers/activation/softmax.py
 //
 // Layout     (outer, channels, inner); a column is the channels at one (o, i), `inner` apart. `count` columns.
-// Launch     caffepy/layers/softmax_plan.py: a block of whole warps per column, or a thread per column. Deterministic.
+// Launch     softmax_plan.py: a block of whole warps per column, or a thread per column. Deterministic.
 // Source     Caffe's softmax_layer.cpp: the maximum is subtracted, so that no exponential overflows.
 #include "common.cuh"
 #include "reduce.cuh"

@@ -1,4 +1,4 @@
-// Embed, backward to the table.     NumPy: caffepy/layers/embed.py
+// Embed, backward to the table.     NumPy: caffepy/layers/common/embed.py
 //
 // Layout     index (`count`), top_diff (count, num_output), weight_diff (input_dim, num_output).
 // Launch     a block of whole warps per index. The first block of those with one index adds up for all of them, in

@@ -1,4 +1,4 @@
-// InnerDistance.     NumPy: caffepy/layers/inner_distance.py
+// InnerDistance.     NumPy: caffepy/layers/common/inner_distance.py
 //
 // Layout     bottom (num, inputs), weights (outputs, inputs), top (num, outputs).
 // Launch     forward: a block of whole warps per element of the top, `count` of them; backward: 1-D over `count`

@@ -8,7 +8,7 @@
 //            left_vector, right_vector, store_vector   floats of vectors, of the matrix and of results that are read or
 //                                 written at once: 4, or 1 where rows are no multiples of 4
 //            and those of gemm.cuh
-// Launch     caffepy/layers/inner_product_plan.py; blocks of one blockIdx.y have a share of the terms
+// Launch     caffepy/layers/common/inner_product_plan.py; blocks of one blockIdx.y have a share of the terms
 // Deterministic: sums are made in an order that the launch decides.
 #pragma once
 #include "gemm.cuh"

@@ -1,4 +1,4 @@
-// InnerProduct, backward to the weights.     NumPy: caffepy/layers/inner_product.py
+// InnerProduct, backward to the weights.     NumPy: caffepy/layers/common/inner_product.py
 //
 // Layout     bottom (num, inputs), top (num, outputs), weights (outputs, inputs) or transposed: (rows, columns).
 // Launch, constants   inner_product.cuh; with few vectors, a block has `block_rows` rows of the weights, and of their

@@ -1,4 +1,4 @@
-// InnerProduct, backward to the bias.     NumPy: caffepy/layers/inner_product.py
+// InnerProduct, backward to the bias.     NumPy: caffepy/layers/common/inner_product.py
 //
 // Layout     top_diff (num, outputs); bias_diff (outputs)
 // Launch     blocks of (32, LINES): a thread sums up every LINES-th row of a column. Deterministic.

@@ -1,4 +1,4 @@
-// InnerProduct, forward.     NumPy: caffepy/layers/inner_product.py
+// InnerProduct, forward.     NumPy: caffepy/layers/common/inner_product.py
 //
 // Layout     bottom (num, inputs), top (num, outputs), weights (outputs, inputs) or transposed.
 // Launch, constants   inner_product.cuh; where the terms are split into parts, their sum follows

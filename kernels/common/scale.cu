@@ -1,4 +1,4 @@
-// Scale and Bias.     NumPy: caffepy/layers/scale.py
+// Scale and Bias.     NumPy: caffepy/layers/common/scale.py
 //
 // Layout     (outer, channels, inner); scale, bias (channels).
 // Launch     1-D over `count` elements, any grid (grid-stride), four at a time where `inner` and the arrays allow it.

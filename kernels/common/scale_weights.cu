@@ -1,4 +1,4 @@
-// Scale and Bias, the derivatives by the scale and by the bias.     NumPy: caffepy/layers/scale.py
+// Scale and Bias, the derivatives by the scale and by the bias.     NumPy: caffepy/layers/common/scale.py
 //
 // Layout     (outer, channels, inner); scale, bias (channels). `count` channels.
 // Launch     a block of whole warps per channel. Deterministic.

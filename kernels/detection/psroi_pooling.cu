@@ -1,4 +1,4 @@
-// PSROIPooling: the mean of each bin of a region, from channels of its own.     NumPy: caffepy/layers/roi_pooling.py
+// PSROIPooling: the mean of each bin of a region, from channels of its own.     NumPy: roi_pooling.py
 //
 // Layout     features (items, output_dim, group, group, height, width), regions (regions, 5), tops (regions, output_dim,
 //            group, group).

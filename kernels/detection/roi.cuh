@@ -1,4 +1,4 @@
-// Regions of interest: where their bins are.     NumPy: caffepy/layers/roi_pooling.py
+// Regions of interest: where their bins are.     NumPy: caffepy/layers/detection/roi_pooling.py
 #pragma once
 #include "common.cuh"
 

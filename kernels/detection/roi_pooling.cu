@@ -1,4 +1,4 @@
-// ROIPooling: the maximum of each bin of a region.     NumPy: caffepy/layers/roi_pooling.py
+// ROIPooling: the maximum of each bin of a region.     NumPy: caffepy/layers/detection/roi_pooling.py
 //
 // Layout     features (items, channels, height, width), regions (regions, 5), tops and masks (regions, channels,
 //            pooled_h, pooled_w).

@@ -1,4 +1,4 @@
-// SmoothL1LossOHEM: what each place adds.     NumPy: caffepy/layers/ohem.py
+// SmoothL1LossOHEM: what each place adds.     NumPy: caffepy/layers/detection/ohem.py
 //
 // Layout     (num, channels, inner); losses (num, inner).
 // Launch     1-D over `count` losses, any grid (grid-stride). Deterministic.

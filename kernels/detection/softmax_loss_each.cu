@@ -1,4 +1,4 @@
-// SoftmaxWithLossOHEM, after the softmax: what each label adds.     NumPy: caffepy/layers/ohem.py
+// SoftmaxWithLossOHEM, after the softmax: what each label adds.     NumPy: caffepy/layers/detection/ohem.py
 //
 // Layout     prob (outer, channels, inner), labels and losses (outer, inner).
 // Launch     1-D over `count` losses, any grid (grid-stride). Deterministic.

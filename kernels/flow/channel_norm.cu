@@ -1,4 +1,4 @@
-// ChannelNorm.     NumPy: caffepy/layers/channel_norm.py
+// ChannelNorm.     NumPy: caffepy/layers/flow/channel_norm.py
 //
 // Layout     bottom (num, channels, inner), top (num, inner).
 // Launch     1-D over `count` elements of what is written, any grid (grid-stride). Deterministic: channels in order.

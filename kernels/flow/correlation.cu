@@ -1,4 +1,4 @@
-// Correlation.     NumPy: caffepy/layers/correlation.py
+// Correlation.     NumPy: caffepy/layers/flow/correlation.py
 //
 // Layout     bottoms (num, channels, height, width), top (num, displacements, top_height, top_width).
 // Launch     1-D over `count` elements of what is written, any grid (grid-stride). Deterministic: backward gathers.

@@ -1,4 +1,4 @@
-// FlowWarp: an image, seen where a flow field points.     NumPy: caffepy/layers/flow_warp.py
+// FlowWarp: an image, seen where a flow field points.     NumPy: caffepy/layers/flow/flow_warp.py
 //
 // Layout     image and top (num, channels, height, width), flow (num, 2, height, width), x before y. The workspace is
 //            one int for each square between four pixels, named by its first, where the chain of the positions that

@@ -1,4 +1,4 @@
-// Accuracy, label by label.     NumPy: caffepy/layers/accuracy.py
+// Accuracy, label by label.     NumPy: caffepy/layers/loss/accuracy.py
 //
 // Layout     bottom (outer, channels, inner), labels and hits (outer, inner): `count` of them.
 // Launch     a block of whole warps per label. Deterministic.

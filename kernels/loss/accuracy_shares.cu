@@ -1,4 +1,4 @@
-// Accuracy: the share of hits.     NumPy: caffepy/layers/accuracy.py
+// Accuracy: the share of hits.     NumPy: caffepy/layers/loss/accuracy.py
 //
 // Layout     hits and labels, `labels` of them.
 // Launch     a block of whole warps per share of them (accuracy_parts), for all shares (accuracy_forward), per class

@@ -1,4 +1,4 @@
-// ContrastiveLoss, the distances.     NumPy: caffepy/layers/contrastive_loss.py
+// ContrastiveLoss, the distances.     NumPy: caffepy/layers/loss/contrastive_loss.py
 //
 // Layout     (num, channels).
 // Launch     a block of whole warps per pair, `count` of them. Deterministic.

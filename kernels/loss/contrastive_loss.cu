@@ -1,4 +1,4 @@
-// ContrastiveLoss.     NumPy: caffepy/layers/contrastive_loss.py
+// ContrastiveLoss.     NumPy: caffepy/layers/loss/contrastive_loss.py
 //
 // Layout     bottoms (num, channels); labels, the other labels if any, squared distances (num).
 // Launch     forward: a block of whole warps per part, `count` of them; backward: 1-D over `count` elements, any grid

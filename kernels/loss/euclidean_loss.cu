@@ -1,4 +1,4 @@
-// EuclideanLoss.     NumPy: caffepy/layers/euclidean_loss.py
+// EuclideanLoss.     NumPy: caffepy/layers/loss/euclidean_loss.py
 //
 // Layout     equally large arrays.
 // Launch     forward: a block of whole warps per part, `count` of them; backward: 1-D over `count` elements, any grid

@@ -1,4 +1,4 @@
-// HingeLoss.     NumPy: caffepy/layers/hinge_loss.py
+// HingeLoss.     NumPy: caffepy/layers/loss/hinge_loss.py
 //
 // Layout     bottom (num, channels), labels (num).
 // Launch     forward: a block of whole warps per part, `count` of them; backward: 1-D over `count` elements, any grid

@@ -1,4 +1,4 @@
-// InfogainLoss, after the softmax.     NumPy: caffepy/layers/infogain_loss.py
+// InfogainLoss, after the softmax.     NumPy: caffepy/layers/loss/infogain_loss.py
 //
 // Layout     prob (outer, channels, inner), labels (outer, inner), infogain (channels, channels).
 // Launch     forward: a block of whole warps per part, `count` of them; the others: 1-D over `count` elements, any grid

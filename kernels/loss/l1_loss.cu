@@ -1,4 +1,4 @@
-// L1Loss.     NumPy: caffepy/layers/l1_loss.py
+// L1Loss.     NumPy: caffepy/layers/loss/l1_loss.py
 //
 // Layout     (num, channels, inner); second_data may be null for zeros; squared (num, inner).
 // Launch     entries, forward, lengths_forward: a block of whole warps per part, `count` of them; the others: 1-D over

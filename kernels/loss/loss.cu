@@ -1,4 +1,4 @@
-// What losses over labels share.     NumPy: caffepy/layers/loss.py
+// What losses over labels share.     NumPy: caffepy/layers/loss/loss.py
 //
 // Layout     labels are floats, of which the whole part counts.
 // Launch     one block of whole warps. Deterministic.
@@ -7,21 +7,6 @@
 #include "common.cuh"
 #include "labels.cuh"
 #include "reduce.cuh"
-
-// bad_label[0] = index of the first of `count` labels, bad_value[0], outside the classes and not ignored, or -1
-extern "C" __global__ void label_check(
-    int count, const float* label_data, int classes, int* bad_label, float* bad_value) {
-  int first = count;
-  for (int i = threadIdx.x; i < count; i += blockDim.x) {
-    const float label = label_data[i];
-    if (!is_class(label, classes) && !is_ignored(label)) first = min(first, i);
-  }
-  first = block_min(first);
-  if (threadIdx.x == 0) {
-    bad_label[0] = first < count ? first : -1;
-    bad_value[0] = count ? label_data[min(first, count - 1)] : 0;
-  }
-}
 
 // normalizer[0] = what the sum of losses over (outer, inner) labels is divided by: 1 at least, or as PRE_FIXED
 extern "C" __global__ void loss_normalizer(

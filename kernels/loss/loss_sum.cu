@@ -1,4 +1,4 @@
-// The last step of a loss.     NumPy: caffepy/layers/loss.py
+// The last step of a loss.     NumPy: caffepy/layers/loss/loss.py
 //
 // Layout     `count` partial sums, kernels/parts.cuh.
 // Launch     one block of whole warps. Deterministic.

@@ -1,4 +1,4 @@
-// MultinomialLogisticLoss.     NumPy: caffepy/layers/multinomial_logistic_loss.py
+// MultinomialLogisticLoss.     NumPy: caffepy/layers/loss/multinomial_logistic_loss.py
 //
 // Layout     bottom (num, channels), labels (num).
 // Launch     forward: a block of whole warps per part, `count` of them; backward: 1-D over `count` elements, any grid

@@ -1,4 +1,4 @@
-// SigmoidCrossEntropyLoss.     NumPy: caffepy/layers/sigmoid_cross_entropy_loss.py
+// SigmoidCrossEntropyLoss.     NumPy: caffepy/layers/loss/sigmoid_cross_entropy_loss.py
 //
 // Layout     equally large arrays.
 // Launch     forward: a block of whole warps per part, `count` of them; backward: 1-D over `count` elements, any grid

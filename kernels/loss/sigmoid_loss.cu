@@ -1,4 +1,4 @@
-// SigmoidLoss: what sigmoid_cross_entropy_loss.cu then works on.     NumPy: caffepy/layers/sigmoid_loss.py
+// SigmoidLoss: what sigmoid_cross_entropy_loss.cu then works on.     NumPy: caffepy/layers/loss/sigmoid_loss.py
 //
 // Layout     equally large arrays of `count` floats.
 // Launch     1-D, any grid (grid-stride); four at a time where the arrays are aligned. Deterministic.

@@ -1,4 +1,4 @@
-// SmoothL1Loss.     NumPy: caffepy/layers/smooth_l1_loss.py
+// SmoothL1Loss.     NumPy: caffepy/layers/loss/smooth_l1_loss.py
 //
 // Layout     equally large arrays; the weights inside and outside may be null for 1.
 // Launch     forward: a block of whole warps per part, `count` of them; backward: 1-D over `count` elements, any grid

@@ -1,4 +1,4 @@
-// SoftmaxWithLoss, after the softmax.     NumPy: caffepy/layers/softmax_loss.py
+// SoftmaxWithLoss, after the softmax.     NumPy: caffepy/layers/loss/softmax_loss.py
 //
 // Layout     prob (outer, channels, inner), labels (outer, inner), class_weight (channels), or null for 1 each.
 // Launch     forward: a block of whole warps per part, `count` of them; backward: 1-D over `count` elements, any grid

@@ -1,4 +1,4 @@
-// BatchNorm: each channel by its statistics.     NumPy: caffepy/layers/batch_norm.py
+// BatchNorm: each channel by its statistics.     NumPy: caffepy/layers/normalization/batch_norm.py
 //
 // Layout     (num, channels, inner); statistics (channels). `count` elements.
 // Launch     1-D, any grid (grid-stride); four at a time where `inner` and the arrays allow it. Deterministic.

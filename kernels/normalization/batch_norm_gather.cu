@@ -1,4 +1,4 @@
-// BatchNorm: what is kept of the statistics of the batches seen.     NumPy: caffepy/layers/batch_norm.py
+// BatchNorm: what is kept of the statistics of the batches seen.     NumPy: caffepy/layers/normalization/batch_norm.py
 //
 // Layout     (channels), weight_sum (1). `count` channels.
 // Launch     1-D, any grid (grid-stride). Deterministic.

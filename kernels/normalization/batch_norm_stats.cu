@@ -1,4 +1,4 @@
-// BatchNorm: statistics of each channel.     NumPy: caffepy/layers/batch_norm.py
+// BatchNorm: statistics of each channel.     NumPy: caffepy/layers/normalization/batch_norm.py
 //
 // Layout     (num, channels, inner); statistics (channels). `count` channels.
 // Launch     a block of whole warps per channel; batch_norm_global_stats: any grid (grid-stride). Deterministic.

@@ -1,4 +1,4 @@
-// BN: the stored statistics.     NumPy: caffepy/layers/bn.py
+// BN: the stored statistics.     NumPy: caffepy/layers/normalization/bn.py
 //
 // Layout     statistics (channels).
 // Launch     1-D over `count` channels, any grid (grid-stride). Deterministic.

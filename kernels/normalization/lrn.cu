@@ -1,7 +1,7 @@
-// Local response normalisation.     NumPy: caffepy/layers/lrn.py
+// Local response normalisation.     NumPy: caffepy/layers/normalization/lrn.py
 //
 // Layout     (n, channels, height, width).
-// Launch     caffepy/layers/lrn_plan.py. Across channels: a thread for each strip of channels of a pixel, which loads the
+// Launch     lrn_plan.py. Across channels: a thread for each strip of channels of a pixel, which loads the
 //            strip and what is around it at once and so waits for memory once; neighbouring threads have neighbouring
 //            pixels. A thread for a whole column of channels would be too few threads at batch 1; one for each value
 //            would load it local_size times. Within a channel: a thread for each value.

@@ -1,4 +1,4 @@
-// MVN, beside BatchNorm's kernels.     NumPy: caffepy/layers/mvn.py
+// MVN, beside BatchNorm's kernels.     NumPy: caffepy/layers/normalization/mvn.py
 //
 // Layout     a value per row, `count` of them.
 // Launch     1-D, any grid (grid-stride). Deterministic.

@@ -1,4 +1,4 @@
-// Normalize: channels to length 1, times a scale if there is one.     NumPy: caffepy/layers/normalize.py
+// Normalize: channels to length 1, times a scale if there is one.     NumPy: caffepy/layers/normalization/normalize.py
 //
 // Layout     (num, channels, inner); sums (num, inner), or (num) with `across`; scale (channels), or 1 with `shared`.
 // Launch     sums: a block of whole warps per sum; scale_diff: one per scale; else 1-D over `count` elements, any grid

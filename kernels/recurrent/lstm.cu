@@ -1,4 +1,4 @@
-// One step of LSTM.     NumPy: caffepy/layers/lstm.py
+// One step of LSTM.     NumPy: caffepy/layers/recurrent/lstm.py
 //
 // Layout     sums, gates (N, 4, num_output): i, f, o, g; cells and hidden values (N, num_output); cont (N).
 // Launch     1-D over `count` = N * num_output elements, any grid (grid-stride). Deterministic.

@@ -1,4 +1,4 @@
-// Recurrent layers: over the steps.     NumPy: caffepy/layers/recurrent.py
+// Recurrent layers: over the steps.     NumPy: caffepy/layers/recurrent/recurrent.py
 //
 // Layout     values (steps, count), total (count).
 // Launch     1-D over `count` elements, any grid (grid-stride). Deterministic.

@@ -1,4 +1,4 @@
-// One step of RNN.     NumPy: caffepy/layers/rnn.py
+// One step of RNN.     NumPy: caffepy/layers/recurrent/rnn.py
 //
 // Layout     sums and hidden values (N, num_output); cont (N).
 // Launch     1-D over `count` = N * num_output elements, any grid (grid-stride). Deterministic.

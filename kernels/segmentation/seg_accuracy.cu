@@ -1,4 +1,4 @@
-// SegAccuracy.     NumPy: caffepy/layers/seg_accuracy.py
+// SegAccuracy.     NumPy: caffepy/layers/segmentation/seg_accuracy.py
 //
 // Layout     bottom (num, channels, inner), labels (num, inner); confusion (channels of the labels, best channels).
 // Launch     seg_accuracy_forward: one block of whole warps; the others: 1-D over `count` places or elements, any grid

@@ -1,4 +1,4 @@
-// YoloSeg: the loss of a segmentation, each class a mask.     NumPy: caffepy/layers/yolo_seg.py
+// YoloSeg: the loss of a segmentation, each class a mask.     NumPy: caffepy/layers/segmentation/yolo_seg.py
 //
 // Layout     scores, labels (num, channels, inner); places (num, channels); scales (channels), if there are any.
 // Launch     forward: a block of whole warps per part, `count` of them; else 1-D over `count` elements, any grid

@@ -1,4 +1,4 @@
-// ArgMax.     NumPy: caffepy/layers/argmax.py
+// ArgMax.     NumPy: caffepy/layers/utility/argmax.py
 //
 // Layout     bottom (outer, channels, inner), top (outer, places + values, top_k, inner). `count` = outer * inner columns.
 // Launch     a block of whole warps per column. Deterministic.

@@ -1,4 +1,4 @@
-// Axpy: a scaled blob added to another.     NumPy: caffepy/layers/axpy.py
+// Axpy: a scaled blob added to another.     NumPy: caffepy/layers/utility/axpy.py
 //
 // Layout     (planes, inner); scale (planes).
 // Launch     1-D over `count` elements, any grid (grid-stride). Deterministic.

@@ -1,4 +1,4 @@
-// Mul and Add with stretched axes.     NumPy: caffepy/layers/broadcast.py
+// Mul and Add with stretched axes.     NumPy: caffepy/layers/utility/broadcast.py
 //
 // Layout     `layout` has 18 ints: the top's 6 extents, 6 strides in the first bottom, 6 in the second; 0 is stretched.
 // Launch     1-D over `count` elements of the top, any grid (grid-stride). Deterministic.

@@ -1,4 +1,4 @@
-// Mul and Add, the derivative by a bottom that was stretched.     NumPy: caffepy/layers/broadcast.py
+// Mul and Add, the derivative by a bottom that was stretched.     NumPy: caffepy/layers/utility/broadcast.py
 //
 // Layout     `layout` has 18 ints: the top's 6 extents, 6 strides in this bottom, 6 in the other; 0 is stretched.
 // Launch     a block of whole warps per element of the bottom, `count` of them. Deterministic.

@@ -1,4 +1,4 @@
-// Concat and Slice: a part of the rows of a whole.     NumPy: caffepy/layers/concat.py
+// Concat and Slice: a part of the rows of a whole.     NumPy: caffepy/layers/utility/concat.py
 //
 // Layout     part (runs, size), whole (runs, run); the part stands in every run from `offset` on.
 // Launch     1-D over the part's elements, any grid (grid-stride); four at a time where extents and arrays allow it.

@@ -1,4 +1,4 @@
-// Eltwise SUM, two blobs at a time.     NumPy: caffepy/layers/eltwise.py
+// Eltwise SUM, two blobs at a time.     NumPy: caffepy/layers/utility/eltwise.py
 //
 // Layout     equally large arrays of `count` floats; top may be first.
 // Launch     1-D, any grid (grid-stride); four at a time where the arrays are aligned. Deterministic.

@@ -1,4 +1,4 @@
-// Eltwise SUM, the derivative.     NumPy: caffepy/layers/eltwise.py
+// Eltwise SUM, the derivative.     NumPy: caffepy/layers/utility/eltwise.py
 //
 // Layout     equally large arrays of `count` floats.
 // Launch     1-D, any grid (grid-stride); four at a time where the arrays are aligned. Deterministic.

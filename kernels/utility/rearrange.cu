@@ -1,4 +1,4 @@
-// Values moved: Permute, ShuffleChannel, Reorg, Flip, DepthToSpace, crops.     NumPy: caffepy/layers/rearrange.py
+// Values moved: Permute, ShuffleChannel, Reorg, Flip, DepthToSpace, crops.     NumPy: rearrange.py
 //
 // Layout     `layout` has 13 ints: where the first value is, 6 extents of the target, 6 strides in the source.
 // Launch     1-D over `count` elements of the target, any grid (grid-stride). Deterministic.

@@ -1,4 +1,4 @@
-// Reduction.     NumPy: caffepy/layers/reduction.py
+// Reduction.     NumPy: caffepy/layers/utility/reduction.py
 //
 // Layout     bottom (rows, length), top (rows).
 // Launch     forward, finish: a block of whole warps per row, `count` rows; parts: one per share of a row, `count` shares;

@@ -1,4 +1,4 @@
-// Tile.     NumPy: caffepy/layers/tile.py
+// Tile.     NumPy: caffepy/layers/utility/tile.py
 //
 // Layout     bottom (outer, run), top (outer, tiles, run).
 // Launch     1-D over `count` elements of what is written, any grid (grid-stride). Deterministic.

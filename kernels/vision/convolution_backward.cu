@@ -1,11 +1,11 @@
-// Convolution, backward to the bottom.     NumPy: caffepy/layers/convolution.py
+// Convolution, backward to the bottom.     NumPy: caffepy/layers/vision/convolution.py
 //
 // With stride 2, only every second position a pixel's row could be seen from has a tap for it, and the next row has the
 // other taps. Pixels are therefore sorted by phase, the residue of their padded coordinates over the stride: products
 // have no zeros then. Either each phase is a product of its own, or, for few channels, the phases are more rows of one.
 //
 // Layout, constants   convolution.cuh; by_phase: a product for each phase
-// Launch     caffepy/layers/convolution_plan.py: a block per tile and part of the terms, then the parts' sum.
+// Launch     caffepy/layers/vision/convolution_plan.py: a block per tile and part of the terms, then the parts' sum.
 // Deterministic: a pixel's sum is made in the order of outputs and taps, or of parts made so.
 // Source     BVLC Caffe, base_conv_layer.cpp, col2im.
 #include "convolution.cuh"

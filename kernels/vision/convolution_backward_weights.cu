@@ -1,9 +1,9 @@
-// Convolution, backward to the weights.     NumPy: caffepy/layers/convolution.py
+// Convolution, backward to the weights.     NumPy: caffepy/layers/vision/convolution.py
 //
 // A product of few results and many terms: nearly always split.
 //
 // Layout, constants   convolution.cuh
-// Launch     caffepy/layers/convolution_plan.py: a block per tile and part of the terms, then the parts' sum.
+// Launch     caffepy/layers/vision/convolution_plan.py: a block per tile and part of the terms, then the parts' sum.
 // Deterministic: a sum is made in the order of images and positions, or of parts made so.
 // Source     BVLC Caffe, base_conv_layer.cpp.
 #include "convolution.cuh"

@@ -1,4 +1,4 @@
-// Convolution, backward to the bias.     NumPy: caffepy/layers/convolution.py
+// Convolution, backward to the bias.     NumPy: caffepy/layers/vision/convolution.py
 //
 // Layout     top_diff (num, outputs, inner); bias_diff (outputs). `count` outputs.
 // Launch     a block of whole warps per output. Deterministic.

@@ -1,9 +1,9 @@
-// Convolution, forward.     NumPy: caffepy/layers/convolution.py
+// Convolution, forward.     NumPy: caffepy/layers/vision/convolution.py
 //
 // A product whose right operand is never made: a pixel is looked for where position and tap say, and the padding is 0.
 //
 // Layout, constants   convolution.cuh
-// Launch     caffepy/layers/convolution_plan.py: a block per tile and part of the terms, then the parts' sum.
+// Launch     caffepy/layers/vision/convolution_plan.py: a block per tile and part of the terms, then the parts' sum.
 // Deterministic: a sum is made in the order of channels and taps, or of parts made so.
 // Source     BVLC Caffe, base_conv_layer.cpp; products of this kind: NVIDIA's CUTLASS, "implicit GEMM".
 #include "convolution.cuh"

@@ -1,4 +1,4 @@
-// Crop.     NumPy: caffepy/layers/crop.py
+// Crop.     NumPy: caffepy/layers/vision/crop.py
 //
 // Layout     bottom rows of bottom_width, top rows of width; which row of the one is part of which of the other was
 //            settled on the host.

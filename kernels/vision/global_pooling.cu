@@ -1,4 +1,4 @@
-// Pooling with one window that is the whole plane.     NumPy: caffepy/layers/global_pooling.py
+// Pooling with one window that is the whole plane.     NumPy: caffepy/layers/vision/global_pooling.py
 //
 // Layout     planes, n * c of them, of `inner` values; tops of one value a plane.
 // Launch     a warp for each plane, blockDim.y of them in a block, or a block for each plane if it is large.

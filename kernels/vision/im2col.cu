@@ -1,4 +1,4 @@
-// Im2col.     NumPy: caffepy/layers/im2col.py
+// Im2col.     NumPy: caffepy/layers/vision/im2col.py
 //
 // Layout     bottom planes of `extent` pixels, top planes (taps, positions). Which pixel a position sees through a tap,
 //            and at which position a tap sees a pixel, are tables of the host's, the same for every plane.

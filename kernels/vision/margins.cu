@@ -1,4 +1,4 @@
-// Values put into a larger box: Pad, and crops backward.     NumPy: caffepy/layers/margins.py
+// Values put into a larger box: Pad, and crops backward.     NumPy: caffepy/layers/vision/margins.py
 //
 // Layout     `box` has 18 ints: the target's 6 extents, the source's 6 extents, and where each of them begins.
 // Launch     1-D over `count` elements of the target, any grid (grid-stride). Deterministic.

@@ -1,7 +1,7 @@
-// Max and average pooling.     NumPy: caffepy/layers/pooling.py
+// Max and average pooling.     NumPy: caffepy/layers/vision/pooling.py
 //
 // Layout     planes, n * c of them, of height x width; tops of pooled_height x pooled_width.
-// Launch     caffepy/layers/pooling_plan.py: forward, one thread for a strip of windows; backward, one block for a tile
+// Launch     pooling_plan.py: forward, one thread for a strip of windows; backward, one block for a tile
 //            of pixels, which gathers from the windows that see the tile: nothing is scattered.
 // Constants  kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w; strip, tile_rows, tile_windows
 // Deterministic: a pixel adds its windows row by row.

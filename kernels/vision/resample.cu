@@ -1,4 +1,4 @@
-// Resample: every value along an axis from its neighbours.     NumPy: caffepy/layers/resample.py
+// Resample: every value along an axis from its neighbours.     NumPy: caffepy/layers/vision/resample.py
 //
 // Layout     bottom (outer, extent, inner), top (outer, resized, inner), starts (resized), weights (resized, taps).
 // Launch     1-D over `count` elements of the top, any grid (grid-stride). Deterministic: taps in their order.

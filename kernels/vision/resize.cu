@@ -1,4 +1,4 @@
-// Images of another size: nearest and bilinear.     NumPy: caffepy/layers/resize.py
+// Images of another size: nearest and bilinear.     NumPy: caffepy/layers/vision/resize.py
 //
 // Layout     (planes, height, width, inner) and (planes, top_height, top_width, inner).
 // Launch     1-D over `count` elements of what is written, any grid (grid-stride). Deterministic: backward gathers.

@@ -1,4 +1,4 @@
-// SPP.     NumPy: caffepy/layers/spp.py
+// SPP.     NumPy: caffepy/layers/vision/spp.py
 //
 // Layout     bottom (n, channels, height, width), top (n, features): of level 0 channels features, of level 1 channels * 4,
 //            ..., of `pyramid_height` levels.

@@ -1,8 +1,8 @@
 // Stochastic pooling: in training a value drawn with a chance in proportion to itself, in testing the mean weighted by
-// the values.     NumPy: caffepy/layers/stochastic_pooling.py
+// the values.     NumPy: caffepy/layers/vision/stochastic_pooling.py
 //
 // Layout     planes, n * c of them, of height x width; tops of pooled_height x pooled_width; bottoms of at least 0.
-// Launch     caffepy/layers/pooling_plan.py, as in pooling.cu
+// Launch     caffepy/layers/vision/pooling_plan.py, as in pooling.cu
 // Constants  kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w; strip, tile_rows, tile_windows
 // Deterministic: what is drawn hangs on seed[0] and the window's place alone; sums are taken row by row.
 // Source     Zeiler & Fergus 2013; BVLC Caffe, pooling_layer.cu

@@ -1,4 +1,4 @@
-// Upsample and Unpooling: values put where a mask says.     NumPy: caffepy/layers/upsample.py
+// Upsample and Unpooling: values put where a mask says.     NumPy: caffepy/layers/vision/upsample.py
 //
 // Layout     planes of `places` values and masks; planes of `size` places, each with the index of its value, or -1.
 // Launch     1-D over `count` elements, any grid (grid-stride). Deterministic: of several claims the largest counts.

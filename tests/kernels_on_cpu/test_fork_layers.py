@@ -5,6 +5,7 @@ import pytest
 
 from caffepy.layers.activation.insanity import insanity_forward
 from caffepy.layers.activation.selu import selu_backward, selu_dropout_forward, selu_forward
+from caffepy.layers.basis.labels import LabelRule
 from caffepy.layers.common.inner_distance import (
     inner_distance_backward,
     inner_distance_backward_weights,
@@ -18,7 +19,6 @@ from caffepy.layers.detection.roi_pooling import (
     roi_pool_backward,
     roi_pool_forward,
 )
-from caffepy.layers.loss.loss import LabelRule
 from caffepy.layers.loss.sigmoid_loss import sigmoid_loss_targets
 from caffepy.layers.normalization.bn import bn_gather
 from caffepy.layers.normalization.normalize import (

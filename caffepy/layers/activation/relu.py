@@ -7,7 +7,7 @@ import numpy as np
 from caffepy.blob import Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import register
-from caffepy.layers.basis.elementwise import BLOCK, Elementwise, blocks
+from caffepy.layers.basis.elementwise import BLOCK, Elementwise, blocks, rectify
 from caffepy.proto.caffe_pb2 import TRAIN
 
 
@@ -35,13 +35,7 @@ class ReLU(Elementwise):
 @kernel("relu.cu", per="top_data", each=4)
 def relu_forward(bottom_data: Floats, top_data: Floats, *, negative_slope: float) -> None:
     """top = max(bottom, 0) + negative_slope * min(bottom, 0)"""
-    if negative_slope == 0:
-        np.maximum(bottom_data, 0, out=top_data)
-        return
-    choose = np.maximum if negative_slope <= 1 else np.minimum
-    sloped = np.empty(min(BLOCK, bottom_data.size), np.float32)
-    for x, y in blocks(bottom_data, top_data):
-        choose(x, np.multiply(x, np.float32(negative_slope), out=sloped[: x.size]), out=y)
+    rectify(bottom_data, negative_slope, top_data)
 
 
 @kernel("relu.cu", per="bottom_diff", each=4)

@@ -72,6 +72,17 @@ def blocks(*arrays: NDArray[Any]) -> Iterator[tuple[NDArray[Any], ...]]:
         yield tuple(array[start : start + BLOCK] for array in flat)
 
 
+def rectify(values: Floats, negative_slope: float, out: Floats) -> None:
+    """out = max(values, 0) + negative_slope * min(values, 0); `out` may be `values`."""
+    if negative_slope == 0:
+        np.maximum(values, 0, out=out)
+        return
+    choose = np.maximum if negative_slope <= 1 else np.minimum
+    sloped = np.empty(min(BLOCK, values.size), np.float32)
+    for x, y in blocks(values, out):
+        choose(x, np.multiply(x, np.float32(negative_slope), out=sloped[: x.size]), out=y)
+
+
 @kernel("elementwise.cu", per="top_data", each=4)
 def copy_forward(bottom_data: Floats, top_data: Floats) -> None:
     """top = bottom"""

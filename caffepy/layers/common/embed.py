@@ -8,10 +8,10 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import register
+from caffepy.layers.basis.labels import LabelChecks, counted_labels
+from caffepy.layers.basis.rows import gather_forward
 from caffepy.layers.common.inner_product import inner_product_backward_bias
 from caffepy.layers.common.scale import scale_forward
-from caffepy.layers.loss.loss import LabelChecks, counted_labels
-from caffepy.layers.utility.gather import gather_forward
 
 
 @register("Embed", bottoms=1, tops=1)

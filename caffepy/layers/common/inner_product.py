@@ -8,7 +8,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, register
-from caffepy.layers.activation.relu import relu_forward
+from caffepy.layers.basis.elementwise import rectify
 from caffepy.layers.common import inner_product_plan
 
 PRODUCT = 1 << 18
@@ -86,7 +86,7 @@ def inner_product_forward(
     if bias_data is not None:
         top += bias_data
     if negative_slope != 1:
-        relu_forward.twin(top_data, top_data, negative_slope=negative_slope)
+        rectify(top_data, negative_slope, top_data)
 
 
 @kernel("inner_product_backward.cu", plan=inner_product_plan.backward)

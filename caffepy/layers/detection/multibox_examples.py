@@ -6,9 +6,9 @@ import numpy as np
 
 from caffepy.blob import Floats
 from caffepy.layers.activation.softmax import softmax_forward
+from caffepy.layers.basis.labels import ALL_COUNT
 from caffepy.layers.detection.boxes import Indices, areas, best_first, decode, encode, match, suppress
 from caffepy.layers.loss.euclidean_loss import euclidean_loss_forward
-from caffepy.layers.loss.loss import ALL_COUNT
 from caffepy.layers.loss.sigmoid_cross_entropy_loss import sigmoid_cross_entropy_loss_forward
 from caffepy.layers.loss.smooth_l1_loss import smooth_l1_loss_forward
 from caffepy.layers.loss.softmax_loss import softmax_loss_forward

@@ -7,6 +7,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.layer import register
 from caffepy.layers.activation.softmax import softmax_forward
+from caffepy.layers.basis.labels import ALL_COUNT, LabelRule
 from caffepy.layers.detection.detection import SSD, known_objects
 from caffepy.layers.detection.multibox_examples import (
     UNMATCHED,
@@ -19,7 +20,7 @@ from caffepy.layers.detection.multibox_examples import (
     one_hot,
 )
 from caffepy.layers.loss.euclidean_loss import euclidean_loss_backward
-from caffepy.layers.loss.loss import ALL_COUNT, LabelRule, Loss, loss_normalizer
+from caffepy.layers.loss.loss import Loss, loss_normalizer
 from caffepy.layers.loss.sigmoid_cross_entropy_loss import sigmoid_cross_entropy_loss_backward
 from caffepy.layers.loss.smooth_l1_loss import smooth_l1_loss_backward
 from caffepy.layers.loss.softmax_loss import softmax_loss_backward

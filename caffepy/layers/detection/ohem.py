@@ -8,7 +8,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, register
-from caffepy.layers.loss.loss import LabelRule, counted_labels
+from caffepy.layers.basis.labels import LabelRule, counted_labels
 from caffepy.layers.loss.smooth_l1_loss import SmoothL1Loss
 from caffepy.layers.loss.softmax_loss import SoftmaxWithLoss
 from caffepy.proto.caffe_pb2 import LossParameter

@@ -9,8 +9,8 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import Launch, kernel
 from caffepy.layer import State, register
+from caffepy.layers.basis.labels import LabelChecks, LabelRule, counted_labels
 from caffepy.layers.basis.row_plan import block_per_row, block_per_share, shares_of
-from caffepy.layers.loss.loss import LabelChecks, LabelRule, counted_labels
 from caffepy.proto.caffe_pb2 import LossParameter
 
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import State, register
-from caffepy.layers.loss.loss import Bools, Loss, add_up
+from caffepy.layers.basis.labels import Bools
+from caffepy.layers.loss.loss import Loss, add_up
 from caffepy.proto.caffe_pb2 import ContrastiveLossParameter
 
 EPS = np.float32(1e-4)

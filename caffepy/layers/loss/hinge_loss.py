@@ -7,7 +7,8 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import register
-from caffepy.layers.loss.loss import LabelRule, RowLoss, add_up, counted_labels
+from caffepy.layers.basis.labels import LabelRule, counted_labels
+from caffepy.layers.loss.loss import RowLoss, add_up
 from caffepy.proto.caffe_pb2 import HingeLossParameter
 
 

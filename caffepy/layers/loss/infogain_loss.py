@@ -10,7 +10,8 @@ from caffepy.blob import Arrays, Floats, Shape
 from caffepy.io import blobproto_to_array
 from caffepy.kernels import kernel
 from caffepy.layer import State, register
-from caffepy.layers.loss.loss import LOG_THRESHOLD, LabelRule, add_up, counted_labels
+from caffepy.layers.basis.labels import LabelRule, counted_labels
+from caffepy.layers.loss.loss import LOG_THRESHOLD, add_up
 from caffepy.layers.loss.softmax_loss import SoftmaxLoss
 from caffepy.proto.caffe_pb2 import BlobProto
 from caffepy.proto.files import open_binary

@@ -8,7 +8,8 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import State, register
-from caffepy.layers.loss.loss import Bools, Loss, add_up, loss_sum
+from caffepy.layers.basis.labels import Bools
+from caffepy.layers.loss.loss import Loss, add_up, loss_sum
 
 
 @register("L1Loss", bottoms=(1, 2), tops=1)

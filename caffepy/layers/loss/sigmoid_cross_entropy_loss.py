@@ -8,7 +8,8 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import State, register
-from caffepy.layers.loss.loss import LabelRule, Loss, add_up, loss_normalizer
+from caffepy.layers.basis.labels import LabelRule
+from caffepy.layers.loss.loss import Loss, add_up, loss_normalizer
 from caffepy.proto.caffe_pb2 import LossParameter
 
 

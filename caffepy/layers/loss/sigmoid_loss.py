@@ -7,7 +7,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import State, register
-from caffepy.layers.loss.loss import ALL_COUNT
+from caffepy.layers.basis.labels import ALL_COUNT
 from caffepy.layers.loss.sigmoid_cross_entropy_loss import (
     SigmoidCrossEntropyLoss,
     sigmoid_cross_entropy_loss_backward,

@@ -10,7 +10,8 @@ from caffepy.kernels import kernel
 from caffepy.layer import State, register
 from caffepy.layers.activation.softmax import softmax_forward
 from caffepy.layers.basis.elementwise import copy_forward
-from caffepy.layers.loss.loss import LabelLoss, LabelRule, add_up, counted_labels, loss_normalizer
+from caffepy.layers.basis.labels import LabelRule, counted_labels
+from caffepy.layers.loss.loss import LabelLoss, add_up, loss_normalizer
 
 
 class SoftmaxLoss(LabelLoss):

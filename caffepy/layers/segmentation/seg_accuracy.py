@@ -8,7 +8,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import THREADS, Launch, kernel
 from caffepy.layer import State, register
-from caffepy.layers.loss.loss import LabelChecks
+from caffepy.layers.basis.labels import LabelChecks
 
 
 @register("SegAccuracy", bottoms=2, tops=1)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffepy.blob import Arrays, Floats, Shape
-from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
-from caffepy.layers.loss.loss import LabelChecks
+from caffepy.layers.basis.labels import LabelChecks
+from caffepy.layers.basis.rows import gather_backward, gather_forward
 
 
 @register("BatchReindex", bottoms=2, tops=1)
@@ -94,21 +94,3 @@ class Filter(Layer):
         for t, down, b in zip(top, propagate_down, bottom, strict=False):
             if down:
                 gather_forward(t.diff, self.targets.array, self.chosen, self.rows, b.diff)
-
-
-@kernel("gather.cu", per="top_data")
-def gather_forward(bottom_data: Floats, place_data: Floats, rows: int, places: int, top_data: Floats) -> None:
-    """top[r] = bottom[place[r]] for `places` r, or zeros where place[r] is none of the `rows` rows"""
-    there = (place_data > -1) & (place_data < rows)
-    top = top_data.reshape(places, -1) if top_data.size else top_data
-    if rows and top.size:
-        np.take(bottom_data.reshape(rows, -1), np.where(there, place_data, 0).astype(np.intp), axis=0, out=top)
-    top[~there] = 0
-
-
-@kernel("gather.cu", per="bottom_diff")
-def gather_backward(top_diff: Floats, place_data: Floats, rows: int, places: int, bottom_diff: Floats) -> None:
-    """bottom_diff[b] = sum of the top_diff[r] whose place[r] is b"""
-    bottom_diff[...] = 0
-    there = np.flatnonzero((place_data > -1) & (place_data < rows))
-    np.add.at(bottom_diff, place_data[there].astype(np.intp), top_diff[there])

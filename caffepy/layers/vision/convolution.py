@@ -9,8 +9,8 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, register
-from caffepy.layers.activation.relu import relu_forward
 from caffepy.layers.basis.channelwise import channel_sums
+from caffepy.layers.basis.elementwise import rectify
 from caffepy.layers.vision import convolution_plan, depthwise
 from caffepy.layers.vision.arranged import Shifts
 from caffepy.layers.vision.im2col import Columns, Unfolding
@@ -127,7 +127,7 @@ def convolution_forward(
     """
     _multiply_and_add(bottom_data, weight_data, bias_data, workspace, top_data, window, group)
     if negative_slope != 1:
-        relu_forward.twin(top_data, top_data, negative_slope=negative_slope)
+        rectify(top_data, negative_slope, top_data)
 
 
 def _multiply_and_add(

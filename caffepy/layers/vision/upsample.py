@@ -8,7 +8,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import State, register
-from caffepy.layers.loss.loss import LabelChecks
+from caffepy.layers.basis.labels import LabelChecks
 from caffepy.layers.vision.resize import Nearest
 from caffepy.proto.caffe_pb2 import UnpoolingParameter
 

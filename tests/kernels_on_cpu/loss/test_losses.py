@@ -6,10 +6,11 @@ import pytest
 from caffepy.errors import LayerError
 from caffepy.kernels import Kernel
 from caffepy.layers.activation.softmax import softmax_forward
+from caffepy.layers.basis.labels import LabelRule, label_check
 from caffepy.layers.loss import contrastive_loss, euclidean_loss, hinge_loss, infogain_loss, l1_loss, smooth_l1_loss
 from caffepy.layers.loss import multinomial_logistic_loss as multinomial
 from caffepy.layers.loss import sigmoid_cross_entropy_loss as sigmoid_loss
-from caffepy.layers.loss.loss import LabelRule, label_check, loss_normalizer, loss_sum
+from caffepy.layers.loss.loss import loss_normalizer, loss_sum
 from caffepy.layers.loss.softmax_loss import softmax_loss_backward, softmax_loss_forward
 from caffepy.proto.caffe_pb2 import LossParameter
 from tests.gpu_mode import check_bodies

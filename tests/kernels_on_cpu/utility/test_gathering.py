@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from caffepy.layers.utility.gather import gather_backward, gather_forward
+from caffepy.layers.basis.rows import gather_backward, gather_forward
 from caffepy.layers.utility.tile import tile_backward, tile_forward
 from caffepy.layers.vision.spp import spp_backward, spp_forward
 from caffepy.proto.caffe_pb2 import SPPParameter

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from caffepy.layers.basis.labels import LabelRule
 from caffepy.layers.basis.row_plan import shares_of
 from caffepy.layers.loss.accuracy import accuracy_forward, accuracy_hits, accuracy_per_class
-from caffepy.layers.loss.loss import LabelRule
 from caffepy.layers.utility.argmax import argmax_forward
 from caffepy.layers.utility.reduction import reduction_backward, reduction_forward
 from caffepy.proto.caffe_pb2 import LossParameter, ReductionParameter

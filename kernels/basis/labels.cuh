@@ -1,4 +1,4 @@
-// Labels as floats, of which the whole part counts.     NumPy: caffepy/layers/loss.py, LabelRule
+// Labels as floats, of which the whole part counts.     NumPy: caffepy/layers/basis/labels.py, LabelRule
 //
 // Constants  has_ignore_label, ignore_label, normalization, pre_fixed_normalizer
 #pragma once

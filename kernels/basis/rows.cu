@@ -1,4 +1,4 @@
-// Rows taken by number.     NumPy: caffepy/layers/gather.py
+// Rows taken by number.     NumPy: caffepy/layers/basis/rows.py
 //
 // Layout     bottom (rows, inner), top (places, inner); places are floats, of which the whole part counts.
 // Launch     1-D over `count` elements of what is written, any grid (grid-stride). Deterministic: a row's diffs are added
