@@ -4,6 +4,7 @@
     ├── ProtoError              (ValueError)    a prototxt or caffemodel that cannot be read or written
     │   └── UnknownFieldError                   a field name the schema does not have
     ├── MissingFileError        (RuntimeError, FileNotFoundError)
+    ├── DataError               (RuntimeError, ValueError)   a database, list, HDF5 file or picture that cannot be read
     ├── GraphError              (ValueError)    blobs and layers that do not fit together
     ├── LayerError              (ValueError)    a layer's parameters, bottom shapes or values are wrong
     ├── WeightsError            (ValueError)    weights that do not fit the net
@@ -45,6 +46,10 @@ class UnknownFieldError(ProtoError):
 
 class MissingFileError(CaffeError, RuntimeError, FileNotFoundError):
     """A file that is not there or cannot be opened."""
+
+
+class DataError(CaffeError, RuntimeError, ValueError):
+    """A database, list, HDF5 file or picture that cannot be read; the message names file, key or line."""
 
 
 class GraphError(CaffeError, ValueError):

@@ -8,13 +8,11 @@ from typing import Any
 import click
 
 from caffepy import TEST, TRAIN, Net
-from caffepy.errors import ArgumentError, GraphError
+from caffepy.errors import GraphError
 from caffepy.graph import filter_net
-from caffepy.layer import TYPES
 from caffepy.net.weights import read_definition
 from caffepy.proto.caffe_pb2 import LayerParameter, NetState
 
-_FILE_LAYERS = {"Data", "HDF5Data", "ImageData", "WindowData", "AnnotatedData"}
 _PHASES = {"train": TRAIN, "test": TEST}
 
 WEIGHTS_ENDINGS = (".caffemodel", ".h5", ".hdf5")
@@ -50,24 +48,15 @@ class NetChoice:
         )
 
     def check(self) -> None:
-        """Raise ArgumentError for a layer that reads files, GraphError for a Python layer that is not allowed."""
+        """Raise GraphError for a Python layer that is not allowed."""
         definition = read_definition(self.model)
         state = NetState()
         state.CopyFrom(definition.state)
         state.MergeFrom(NetState(phase=self.phase, level=self.level, stage=self.stages))  # type: ignore[arg-type]
         any_module = "all" in self.allow
         for layer in filter_net(definition, state).layer:
-            _check_files(layer)
             if not any_module:
                 _check_module(layer, self.allow)
-
-
-def _check_files(layer: LayerParameter) -> None:
-    if layer.type in _FILE_LAYERS and layer.type not in TYPES:
-        raise ArgumentError(
-            f"layer {layer.name!r} ({layer.type}) reads files, which caffepy cannot do yet; give a net whose data come "
-            "from Input, MemoryData, DummyData or a Python layer, such as the model's deploy.prototxt"
-        )
 
 
 def _check_module(layer: LayerParameter, allow: tuple[str, ...]) -> None:

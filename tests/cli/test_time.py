@@ -46,9 +46,8 @@ def test_on_a_gpu(tmp_path: Path) -> None:
 def test_layers_that_read_files(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text(
-        'layer { name: "d" type: "HDF5Output" }'
-        'layer { name: "records" type: "WindowData" top: "data" include { phase: TEST } }'
+        'layer { name: "records" type: "Data" top: "data" data_param { source: "nosuch" batch_size: 2 backend: LMDB } }'
     )
     result = CliRunner().invoke(main, ["time", str(path)])
     assert result.exit_code == 1
-    assert "layer 'records' (WindowData) reads files, which caffepy cannot do yet" in result.stderr
+    assert "layer 'records' (Data): LMDB 'nosuch' cannot be opened: there is no such folder" in result.stderr

@@ -35,14 +35,16 @@ class DummyData(Layer):
             raise self.error("give shape, or num, channels, height and width; not both")
         if p.shape:
             shapes = [tuple(shape.dim) for shape in p.shape]
-        elif len({len(extents) for extents in legacy}) == 1:
-            shapes = list(zip(*legacy, strict=True))
+        elif all(len(extents) in (1, tops) for extents in legacy):
+            shapes = list(
+                zip(*(extents if len(extents) == tops else extents * tops for extents in legacy), strict=True)
+            )
         else:
-            raise self.error(f"num, channels, height and width must be given as often as one another, got {legacy}")
+            raise self.error(f"give num, channels, height and width for all {tops} tops or for each, got {legacy}")
         if len(shapes) not in (1, tops):
             raise self.error(f"{len(shapes)} shapes for {tops} tops; give one for all of them, or one for each")
-        if any(extent < 0 for shape in shapes for extent in shape):
-            raise self.error(f"shapes {shapes}: every extent must be at least 0")
+        if any(extent < 1 for shape in shapes for extent in shape):
+            raise self.error(f"shapes {shapes}: every extent must be at least 1")
         return shapes if len(shapes) == tops else shapes * tops
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:

@@ -71,14 +71,14 @@ def test_shapes(param, tops, shapes):
 @pytest.mark.parametrize(
     ("param", "message"),
     [
-        ("", "0 shapes for 1 tops; give one for all of them, or one for each"),
+        ("", "give num, channels, height and width for all 1 tops or for each"),
         (
             "shape { dim: 1 } num: 1 channels: 1 height: 1 width: 1",
             "give shape, or num, channels, height and width; not",
         ),
-        ("num: 1 channels: 1 height: 1", r"must be given as often as one another, got \[\[1\], \[1\], \[1\], \[\]\]"),
+        ("num: 1 channels: 1 height: 1", r"for all 1 tops or for each, got \[\[1\], \[1\], \[1\], \[\]\]"),
         ("shape { dim: 1 } shape { dim: 1 }", "2 shapes for 1 tops"),
-        ("shape { dim: -1 }", r"shapes \[\(-1,\)\]: every extent must be at least 0"),
+        ("shape { dim: -1 }", r"shapes \[\(-1,\)\]: every extent must be at least 1"),
         ("shape { dim: 1 } data_filler { } data_filler { }", "2 data_filler for 1 tops; give none, one for all"),
         ("shape { dim: 1 } data_filler { type: 'nonesuch' }", "unknown filler type 'nonesuch'"),
     ],
@@ -104,11 +104,11 @@ def test_batches_follow_one_another_and_start_again(mode):
         for first in (0, 2, 0):
             out = net.forward()
             np.testing.assert_array_equal(out["y"], 2 * images[first : first + 2])
-            assert out["label"].tolist() == [first, first + 1]
+            assert out["label"].reshape(-1).tolist() == [first, first + 1]
         images += 100  # they are the caller's
         assert net.forward()["y"][0, 0, 0, 0] == 212
         net.layers[0].reset(images[:2], labels[2:])
-        assert net.forward()["label"].tolist() == [2, 3]
+        assert net.forward()["label"].reshape(-1).tolist() == [2, 3]
 
 
 def test_transforms_are_said_to_be_left_out(caplog):

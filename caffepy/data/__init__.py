@@ -1,0 +1,1 @@
+"""Training data: databases, lists of pictures and HDF5 files as they are read, transformed and written."""

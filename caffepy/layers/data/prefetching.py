@@ -1,0 +1,90 @@
+"""What Data, ImageData and WindowData have in common: batches made ahead on a thread."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from caffepy.blob import Arrays, Floats, Shape
+from caffepy.data.bad_records import skipping
+from caffepy.data.batches import BatchMaker
+from caffepy.data.prefetch import Prefetcher
+from caffepy.data.sources import Source
+from caffepy.data.transform import DataTransformer
+from caffepy.errors import CaffeError, DataError
+from caffepy.layer import Layer
+from caffepy.proto.caffe_pb2 import LayerParameter
+from caffepy.rng import process
+
+
+@contextmanager
+def named(layer: Layer) -> Iterator[None]:
+    """Begin the messages of errors with the layer's name; their classes stay."""
+    try:
+        yield
+    except CaffeError as error:
+        if str(error).startswith(f"layer {layer.name!r} "):
+            raise
+        raise type(error)(str(layer.error(str(error)))) from error
+
+
+def write(top: Arrays, value: Floats) -> None:
+    """top's data = value, of whatever shape, in the memory that the net then gives the shape to."""
+    top.blob().data_storage.host(value.size, "overwrite")[...] = value.reshape(-1)
+
+
+class PrefetchingLayer(Layer):
+    """Nothing -> data (batch_size, channels, height, width), labels (batch_size).
+
+    Each batch has the shape of its first item. Draws of chance are Caffe's, in its order (base_data_layer.cpp).
+    """
+
+    host = True
+
+    # ---- what a layer type writes
+
+    def batch_size(self) -> int:
+        """Of its own parameter message."""
+        raise NotImplementedError
+
+    def open(self) -> tuple[Source, DataTransformer]:
+        """The items and what transforms them; draws what the type draws at setup."""
+        raise NotImplementedError
+
+    # ---- what the net calls
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        batch_size = self.batch_size()
+        if batch_size < 1:
+            raise self.error("batch_size must be at least 1")
+        with named(self):
+            self.transformer = DataTransformer(self.param.transform_param, self.phase)
+            self.transformer.seed()
+            source, transformer = self.open()
+            self.transformer.seed()
+            process().draw()  # Caffe's thread has a generator of its own, seeded by this draw and not used
+            maker = BatchMaker(source, transformer, batch_size, skip_bad=skipping())
+            self.prefetcher = Prefetcher(maker, self.param.data_param.prefetch)
+            self.item_shape = maker.first_shape()
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        size = self.batch_size()
+        return [(size, *self.item_shape), (size,)][: len(self.param.top)]
+
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> Sequence[Shape]:
+        with named(self):
+            batch = self.prefetcher.take()
+        for arrays, values in zip(top, (batch.data, batch.labels), strict=False):
+            write(arrays, values)
+        shapes = [batch.data.shape, batch.labels.shape]
+        self.prefetcher.give_back(batch)
+        return shapes[: len(top)]
+
+    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        """There is nothing below."""
+
+
+def color_of(param: LayerParameter) -> bool | None:
+    """How encoded pictures are decoded. Raises DataError where the settings exclude one another."""
+    p = param.transform_param
+    if p.force_color and p.force_gray:
+        raise DataError("give force_color or force_gray, not both")
+    return True if p.force_color else False if p.force_gray else None
