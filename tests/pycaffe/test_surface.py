@@ -131,7 +131,7 @@ def test_memory_data() -> None:
     for part in (slice(0, 2), slice(2, 4), slice(0, 2)):
         found = net.forward()
         np.testing.assert_allclose(found["twice"], 2 * images[part])
-        np.testing.assert_array_equal(found["label"], labels[part])
+        np.testing.assert_array_equal(found["label"].reshape(-1), labels[part])
     with pytest.raises(LayerError, match="3 images are no whole number of batches"):
         net.set_input_arrays(images[:3], labels[:3])
     with pytest.raises(StateError, match="the first layer 'data' is Input; it must be MemoryData"):
