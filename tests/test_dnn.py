@@ -177,6 +177,7 @@ def test_wrong_calls_say_what_to_do(two_ways: tuple[Path, Path]):
     assert empty.empty()
     for error, message, call in [
         (StateError, "readNetFromCaffe", empty.forward),
+        (StateError, "readNetFromCaffe", empty.dump),
         (StateError, "call setInput first", net.forward),
         (UnknownBlobError, "no input 'dada'; did you mean 'data'", lambda: net.setInput(noise(1, 3, 8, 8), "dada")),
         (ArgumentError, "real numbers", lambda: net.setInput(np.array(["x"]))),
@@ -276,3 +277,61 @@ def test_trained_nets_are_opencvs(cv2: ModuleType, folder: str, size: tuple[int,
         expected = expected[:, :, :rows]
     assert found.shape == expected.shape
     np.testing.assert_allclose(found, expected, 1e-3, 1e-5)
+
+
+def test_read_net_takes_the_files_in_either_order(two_ways: tuple[Path, Path]):
+    prototxt, weights = two_ways
+    outputs = []
+    for arguments in ((weights, prototxt), (prototxt, weights), (str(weights), str(prototxt), "Caffe")):
+        net = dnn.readNet(*arguments)
+        net.setInput(noise(1, 3, 8, 8))
+        outputs.append(net.forward())
+    for output in outputs[1:]:
+        np.testing.assert_array_equal(output, outputs[0])
+    for arguments in (("net.onnx",), ("net.pb", "net.pbtxt"), (weights, prototxt, "tensorflow"), (weights,)):
+        with pytest.raises(ArgumentError, match=r"are no Caffe net; give a .caffemodel and a .prototxt"):
+            dnn.readNet(*arguments)
+
+
+def test_layers_types_and_weights(two_ways: tuple[Path, Path]):
+    net = dnn.readNetFromCaffe(*two_ways)
+    types = [net.getLayer(name).type for name in net.getLayerNames()]
+    assert net.getLayerTypes() == tuple(sorted({"__NetInputLayer__", *types}))
+    assert [net.getLayersCount(name) for name in ("Convolution", "__NetInputLayer__", "LRN")] == [
+        types.count("Convolution"),
+        1,
+        0,
+    ]
+    weights = net.getLayer("conv1").blobs[0]
+    for layer in ("conv1", net.getLayerId("conv1")):
+        np.testing.assert_array_equal(net.getParam(layer), weights)
+    kept = net.getParam("conv1")
+    net.setParam("conv1", 0, np.zeros_like(kept))
+    net.setParam("conv1", 1, np.arange(4.0).reshape(4, 1))
+    assert kept.any()
+    net.setInput(noise(1, 3, 8, 8))
+    np.testing.assert_array_equal(net.forward("conv1")[0, :, 0, 0], [0, 1, 2, 3])
+    for call in (lambda: net.getParam("conv1", 2), lambda: net.setParam("conv1", 0, np.zeros(5))):
+        with pytest.raises(ArgumentError, match=r"2 weight blobs, no 2|does not fit"):
+            call()
+
+
+def test_the_profile_is_in_ticks(two_ways: tuple[Path, Path]):
+    net = dnn.readNetFromCaffe(*two_ways)
+    with pytest.raises(StateError, match="call setInput and forward first"):
+        net.getPerfProfile()
+    net.setInput(noise(1, 3, 8, 8))
+    output = net.forward()
+    total, layers = net.getPerfProfile()
+    assert isinstance(total, int)
+    assert total > 0
+    assert layers.shape == (len(net.getLayerNames()),)
+    assert (layers >= 0).all()
+    net.enableFusion(False)
+    np.testing.assert_array_equal(net.forward(), output)
+
+
+def test_a_dump_is_a_graph(two_ways: tuple[Path, Path]):
+    dump = dnn.readNetFromCaffe(*two_ways).dump()
+    assert dump.startswith("digraph")
+    assert all(f'label="{name}' in dump for name in ("conv1", "data"))

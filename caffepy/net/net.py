@@ -21,6 +21,7 @@ from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
 from caffepy.net.param_diffs import ParamDiffs
 from caffepy.net.profile import Profile, measure
+from caffepy.net.receptive_field import crops_by_guess
 from caffepy.net.rules import ActiveRules, RuleSet
 from caffepy.proto.caffe_pb2 import TEST, NetParameter, NetState, ParamSpec
 from caffepy.tuning import Measured, measuring
@@ -71,6 +72,12 @@ class Net:
             if weights is not None:
                 loaded |= files.load(self.execution.layers, self.param_owners, weights).indices
             self._fill(loaded)
+        if crops := crops_by_guess(self.execution):
+            log.warning(
+                "Crop without crop_param cuts at 0, as in BVLC Caffe; old Caffe cut where pixels coincide, which is at "
+                "%s: write crop_param { axis: 2 offset: ... } for that",
+                ", ".join(crops),
+            )
         log.info("net %r: %d layers, outputs %s", self.param.name, len(self.execution.layers), ", ".join(self.outputs))
 
     def _build(self) -> None:

@@ -74,6 +74,25 @@ def receptive_fields(execution: Execution) -> list[ReceptiveField | None]:
     return found
 
 
+def crops_by_guess(execution: Execution) -> list[str]:
+    """What is to be said of Crop layers without crop_param: they cut at 0, where pixels may not coincide.
+
+    Old Caffe (FCN, HED) found the offset by itself, from the windows between the bottoms and the input.
+    """
+    fields: list[ReceptiveField | None] = []
+    said = []
+    for layer, sources in zip(execution.layers, execution.wiring.sources, strict=True):
+        if layer.type == "Crop" and not layer.param.HasField("crop_param"):
+            fields = fields or receptive_fields(execution)
+            cut, like = (fields[source[0]] for source in sources)
+            if cut and like and all(a.stride == b.stride for a, b in zip(cut, like, strict=False)):
+                offsets = [(b.offset - a.offset) / a.stride for a, b in zip(cut, like, strict=False)]
+                if any(offsets):
+                    alike = offsets[: 1 if len(set(offsets)) == 1 else None]
+                    said.append(f"{layer.param.top[0]!r} ({' '.join(f'offset: {o:g}' for o in alike)})")
+    return said
+
+
 def _through(
     layer: Layer, fields: Sequence[ReceptiveField | None], shapes: Sequence[Shape], top: Shape
 ) -> ReceptiveField | None:
