@@ -325,12 +325,17 @@ def _needed_by_params(param: NetParameter, wiring: Wiring, facts: Sequence[Layer
             )
         needs = [blob_needs[bottom] for bottom in wiring.bottoms[i]]
         plan.bottoms.append(list(layer.propagate_down) or needs)
-        plan.params.append([param_spec(layer, j).lr_mult != 0 for j in range(facts[i].blobs)])
+        plan.params.append([_learned(param_spec(layer, j)) for j in range(facts[i].blobs)])
         plan.layers.append(any(needs) or any(plan.params[i]))
         if plan.layers[i]:
             for top in wiring.tops[i]:
                 blob_needs[top] = True
     return plan
+
+
+def _learned(spec: ParamSpec) -> bool:
+    """Whether the weight's diff is needed; a fork of Caffe lets a prototxt say so, whatever lr_mult is."""
+    return spec.param_propagate_down if spec.HasField("param_propagate_down") else spec.lr_mult != 0
 
 
 def _drop_what_no_loss_needs(wiring: Wiring, facts: Sequence[LayerFacts], plan: BackwardPlan) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from caffepy.errors import ArgumentError, ImageError, MissingFileError, UnknownBlobError
 from caffepy.proto import caffe_pb2
-from caffepy.proto.stored import blob_shape, check_count
+from caffepy.proto.stored import blob_shape, blob_values, check_count
 
 Array = npt.NDArray[Any]
 _ROWS_AT_ONCE = 32  # of a sampling matrix, per product: few enough to skip its zeros, enough for BLAS
@@ -23,7 +23,7 @@ def blobproto_to_array(blob: caffe_pb2.BlobProto, return_diff: bool = False) -> 
 
     Raises ProtoError where the values are fewer or more than the shape holds, ArgumentError if there is no diff.
     """
-    values = (blob.double_diff or blob.diff) if return_diff else (blob.double_data or blob.data)
+    values = (blob.double_diff or blob.diff) if return_diff else blob_values(blob)
     if return_diff and not values:
         raise ArgumentError("blobproto_to_array: the message holds no diff: leave return_diff out to get its data")
     shape = blob_shape(blob)

@@ -20,6 +20,15 @@ Arity = int | tuple[int, int | None]
 
 TYPES: dict[str, type["Layer"]] = {}
 
+INSTEAD = {
+    "Data": "read the database, and give its records to an Input or MemoryData layer",
+    "HDF5Data": "read the file with h5py, and give its arrays to an Input layer",
+    "HDF5Output": "take the arrays from net.blobs after a pass, and write them with h5py",
+    "ImageData": "read the pictures with caffe.io, and give them to an Input or MemoryData layer",
+    "WindowData": "cut the windows with caffe.io, and give them to an Input or MemoryData layer",
+}
+"""Caffe's types that may be missing, and what to use for them."""
+
 L = TypeVar("L", bound="Layer")
 
 
@@ -154,6 +163,16 @@ class Layer:
         Called when the pass has ended, if `verifies` is true.
         """
 
+    def adopt(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        """The shapes of the weights that a file has for this layer, as they stand for the layer's own.
+
+        Called before they are loaded; a layer may declare weights here that only the file tells of.
+        """
+        return shapes
+
+    def loaded(self) -> None:
+        """Called when weights from a file were copied into the layer's."""
+
     def differentiable(self, bottom_index: int) -> bool:
         """Whether there is a derivative with respect to this bottom; where not, its diff is zeros."""
         return True
@@ -163,6 +182,7 @@ class Layer:
     def add_weights(self, shape: Shape, filler: FillerParameter) -> None:
         """Declare the next weight blob; it is filled unless weights are loaded into it."""
         self.blobs.append(Blob(shape))
+        Blob.changes += 1
         self.fillers.append(Filler(filler, shape, self.error))
         self.param_propagate_down.append(True)
 

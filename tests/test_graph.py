@@ -263,6 +263,12 @@ def test_frozen_layers_stop_backward() -> None:
     assert p.params == [[], [False], [True], []]
 
 
+def test_a_weights_diff_may_be_asked_for_whatever_lr_mult_is() -> None:
+    frozen, asked = "param { param_propagate_down: false }", "param { lr_mult: 0 param_propagate_down: true }"
+    assert plan(TWO_BRANCHES.replace("{first}", frozen).replace("{second}", "")).params == [[], [False], [True], []]
+    assert plan(TWO_BRANCHES.replace("{first}", asked).replace("{second}", "")).params == [[], [True], [True], []]
+
+
 def test_propagate_down_false_stops_backward() -> None:
     p = plan(TWO_BRANCHES.replace("{first}", "").replace("{second}", "propagate_down: false"))
     assert p.layers == [False, False, True, True]

@@ -279,13 +279,13 @@ def _batch_norm(site: Site) -> str:
     layer = site.layer
     if not layer.use_global_stats or len(site.bottom_shapes[0]) < 2:
         raise site.refuse("the batch's own mean and variance (use_global_stats: false)")
-    mean, variance, weight = (blob.data for blob in layer.blobs)
+    mean, variance, weight, *affine = (blob.data for blob in layer.blobs)
     factor = np.float32(0) if weight[0] == 0 else 1 / weight[0]
     variance, eps = variance * factor, layer.eps
     if layer.adds_to_deviation:
         variance, eps = np.square(np.sqrt(variance) + np.float32(eps)), 0.0
-    ones = np.ones_like(mean)
-    return site.op("BatchNormalization", site.bottoms[0], ones, 0 * ones, mean * factor, variance, epsilon=eps)
+    scale, bias = affine or (np.ones_like(mean), np.zeros_like(mean))
+    return site.op("BatchNormalization", site.bottoms[0], scale, bias, mean * factor, variance, epsilon=eps)
 
 
 @converts("BN")

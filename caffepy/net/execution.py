@@ -60,7 +60,7 @@ class Execution:
         """How often a forward pass has begun at each layer or before it, or its shapes have changed."""
         self.facts: list[graph.LayerFacts] = []
         self._settled_at = (-1, 0, 0)
-        self._settled: list[tuple[list[Shape], list[Shape]] | None] = [None] * len(layers)
+        self._settled: list[tuple[list[Shape], list[Shape], int] | None] = [None] * len(layers)
         self._weighted: dict[tuple[int, int], tuple[SyncedArray, int, Shape]] = {}
         self._preparing = {i for i, layer in enumerate(layers) if type(layer).prepare is not Layer.prepare}
         self._verifying = [i for i, layer in enumerate(layers) if layer.verifies]
@@ -122,18 +122,20 @@ class Execution:
         """Whether the layer's bottoms and tops have the shapes that it was given last."""
         return self._settled[i] == self._shapes(i)
 
-    def _shapes(self, i: int) -> tuple[list[Shape], list[Shape]]:
-        return [self.blobs[b].shape for b in self.wiring.bottoms[i]], [self.blobs[t].shape for t in self.wiring.tops[i]]
+    def _shapes(self, i: int) -> tuple[list[Shape], list[Shape], int]:
+        """The bottoms' and the tops', and how many weights there are: a file may bring a layer more of them."""
+        bottoms, tops = self.wiring.bottoms[i], self.wiring.tops[i]
+        return [self.blobs[b].shape for b in bottoms], [self.blobs[t].shape for t in tops], len(self.layers[i].blobs)
 
     def _settle(self, i: int) -> None:
-        bottoms = [self.blobs[b].shape for b in self.wiring.bottoms[i]]
         tops = [self.blobs[t] for t in self.wiring.tops[i]]
-        settled, now = self._settled[i], (bottoms, [top.shape for top in tops])
+        settled, now = self._settled[i], self._shapes(i)
+        bottoms = now[0]
         if settled is None or (bottoms and settled != now):
             self._settled[i] = None
             self._reshape_tops(i, bottoms, self.layers[i].reshape(bottoms))
         elif settled != now:  # tops that the caller shapes
-            self._reshape_tops(i, *now)
+            self._reshape_tops(i, *now[:2])
         for j, weight in enumerate(self.loss_weights[i]):
             if weight:
                 self._write_loss_weight(i, j, tops[j], weight)
@@ -145,7 +147,7 @@ class Execution:
         for top, shape in zip(self.wiring.tops[i], shapes, strict=True):
             self._check_room(i, f"top {self.wiring.blobs[top]!r}", shape)
             self.blobs[top].reshape(shape)
-        self._settled[i] = bottoms, shapes
+        self._settled[i] = bottoms, shapes, len(self.layers[i].blobs)
 
     def _check_room(self, i: int, what: str, shape: Shape) -> None:
         if (size := 4 * math.prod(shape)) > memory.limit():

@@ -13,7 +13,7 @@ from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, Device, current, named, pinned
 from caffepy.errors import GraphError, StateError
-from caffepy.layer import TYPES, Layer
+from caffepy.layer import INSTEAD, TYPES, Layer
 from caffepy.net import table as tables
 from caffepy.net import weights as files
 from caffepy.net.execution import Callbacks, Ending, Execution
@@ -64,7 +64,7 @@ class Net:
             state = NetState()
             state.CopyFrom(own.net.state)
             state.MergeFrom(NetState(phase=phase, level=level, stage=stages))  # type: ignore[arg-type]
-            self.param = graph.insert_splits(graph.filter_net(own.net, state))
+            self.param = graph.insert_splits(files.settled(graph.filter_net(own.net, state), phase))
             if untrusted:
                 self._check_modules(set(allowed))
             self._build()
@@ -307,6 +307,10 @@ class Net:
 
     def _make(self, index: int) -> Layer:
         param = self.param.layer[index]
+        if param.type in INSTEAD and param.type not in TYPES:
+            raise GraphError(
+                f"layer {param.name!r}: {param.type} is one of Caffe's types that caffepy lacks; {INSTEAD[param.type]}"
+            )
         if param.type not in TYPES:
             raise GraphError(
                 f"layer {param.name!r}: unknown layer type {param.type!r}{graph.nearest(param.type, TYPES)}; "

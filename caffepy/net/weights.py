@@ -13,6 +13,7 @@ from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter, NetState
 from caffepy.proto.caffemodel import open_weights, write_weights
 from caffepy.proto.files import as_path
+from caffepy.proto.settings import settle
 from caffepy.proto.stored import StoredBlob, Weights, held, in_order
 from caffepy.proto.upgrade import upgrade_net
 
@@ -57,7 +58,7 @@ def open_definition(model: Path | NetParameter) -> Weights:
     if isinstance(model, NetParameter):
         definition.CopyFrom(model)
     else:
-        definition = prototxt.read(path, NetParameter)
+        definition = prototxt.read_net(path)
     try:
         own = held(definition)
         notes = upgrade_net(definition)
@@ -66,6 +67,13 @@ def open_definition(model: Path | NetParameter) -> Weights:
     for note in notes:
         log.info("%s", note)
     return own
+
+
+def settled(param: NetParameter, phase: int) -> NetParameter:
+    """The same net, without settings of forks that change nothing in that phase; see `settings.settle`."""
+    for note in settle(param, phase):
+        log.info("%s", note)
+    return param
 
 
 def load(layers: Layers, shared: Shared, path: Path) -> WeightReport:
@@ -153,10 +161,13 @@ def _copy(layers: Layers, shared: Shared, matched: Sequence[tuple[int, list[Stor
     """Check all, then copy; of several for one layer the last."""
     for i, blobs in matched:
         elsewhere = {k for owner, k in shared if owner == i}
-        _check(layers[i], {blob.index: (blob.shape, blob.legacy) for blob in blobs}, elsewhere, path)
+        shapes = layers[i].adopt([blob.shape for blob in blobs])
+        found = {blob.index: (shape, blob.legacy) for blob, shape in zip(blobs, shapes, strict=True)}
+        _check(layers[i], found, elsewhere, path)
     for i, blobs in dict(matched).items():
         for blob in blobs:
             blob.copy_into(layers[i].blobs[blob.index].data)
+        layers[i].loaded()
 
 
 def _check(layer: Layer, found: Mapping[int, tuple[Shape, bool]], elsewhere: Set[int], source: str) -> None:
@@ -170,7 +181,7 @@ def _check(layer: Layer, found: Mapping[int, tuple[Shape, bool]], elsewhere: Set
         )
     for index, (shape, legacy) in found.items():
         blob = layer.blobs[index]
-        if shape != (_legacy_shape(blob) if legacy else blob.shape):
+        if shape != (_legacy_shape(blob, len(shape)) if legacy else blob.shape):
             raise WeightsError(
                 f"{where}: weight blob {index} has shape {blob.shape} in the net and {shape} in {source}; use the "
                 "prototxt these weights were trained with, or rename the layer to keep its own weights"
@@ -178,9 +189,9 @@ def _check(layer: Layer, found: Mapping[int, tuple[Shape, bool]], elsewhere: Set
             )
 
 
-def _legacy_shape(blob: Blob) -> Shape:
-    """Old files give every blob 4 axes; theirs count from the end: blob.cpp, Blob::ShapeEquals."""
-    return (1,) * (4 - len(blob.shape)) + blob.shape
+def _legacy_shape(blob: Blob, axes: int) -> Shape:
+    """Old files give every blob 4 axes, C3D's 5; they count from the end: blob.cpp, Blob::ShapeEquals."""
+    return (1,) * (axes - len(blob.shape)) + blob.shape
 
 
 def _count(shape: Shape, blob: Blob) -> bool:

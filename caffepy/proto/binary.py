@@ -20,7 +20,7 @@ from caffepy.proto.caffe_pb2 import (
     V1LayerParameter,
 )
 from caffepy.proto.forks import has_fork_fields, reads_settings
-from caffepy.proto.stored import FloatArray, StoredBlob, Weights, blob_shape, check_count, is_legacy
+from caffepy.proto.stored import FloatArray, StoredBlob, Weights, blob_shape, check_count, is_c3d, is_legacy
 from caffepy.proto.upgrade import upgrade_net
 from caffepy.proto.wire import FIXED32, FIXED64, LENGTH, VARINT, Field, Source, field_at
 
@@ -168,6 +168,7 @@ def _blob(source: Source, outer: Field, where: str, index: int) -> StoredBlob:
     """The blob whose BlobProto is `outer`'s value."""
     runs: dict[int, list[Run]] = {number: [] for number in _VALUES}
     raw_type, raw_data = -1, Field(_RAW_DATA, LENGTH, 0, 0, 0)
+    c3d_data = raw_data
     rest = bytearray()
     at = outer.value
     while at < outer.stop:
@@ -184,6 +185,8 @@ def _blob(source: Source, outer: Field, where: str, index: int) -> StoredBlob:
             raw_type = source.read(field.value, field.stop)[0]
         elif field.number == _RAW_DATA and field.kind == LENGTH:
             raw_data = field
+        elif field.number == BlobProto.DIFF_FIELD_NUMBER and field.kind == LENGTH:
+            c3d_data = field
         elif field.number not in _DIFFS:
             rest += source.read(field.start, field.stop)
     try:
@@ -194,6 +197,8 @@ def _blob(source: Source, outer: Field, where: str, index: int) -> StoredBlob:
     values = runs[BlobProto.DOUBLE_DATA_FIELD_NUMBER] or runs[BlobProto.DATA_FIELD_NUMBER]
     if not values and raw_type in _RAW_ITEMS:
         values = _packed(source, raw_data, _RAW_ITEMS[raw_type])
+    if is_c3d(proto):
+        values = _packed(source, c3d_data, _VALUES[BlobProto.DATA_FIELD_NUMBER])
     check_count(shape, sum(run.length for run in values), where)
     return StoredBlob(shape, partial(_read_runs, source, values), index=index, legacy=is_legacy(proto))
 

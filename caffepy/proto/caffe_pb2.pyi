@@ -156,6 +156,17 @@ class NetParameter(Message):
     DEFAULT_FORWARD_MATH_FIELD_NUMBER: ClassVar[int]
     DEFAULT_BACKWARD_MATH_FIELD_NUMBER: ClassVar[int]
     GLOBAL_GRAD_SCALE_FIELD_NUMBER: ClassVar[int]
+    UNREAD_FIELD_NUMBER: ClassVar[int]
+    GLOBAL_GRAD_SCALE_ADAPTIVE_FIELD_NUMBER: ClassVar[int]
+    DEFAULT_CONV_ALGOS_OVERRIDE_FIELD_NUMBER: ClassVar[int]
+    DEFAULT_CUDNN_MATH_OVERRIDE_FIELD_NUMBER: ClassVar[int]
+    REDUCE_BUCKETS_FIELD_NUMBER: ClassVar[int]
+    BN_STATS_BATCH_SIZE_FIELD_NUMBER: ClassVar[int]
+    COMPILE_NET_STATE_FIELD_NUMBER: ClassVar[int]
+    QUANTIZE_FIELD_NUMBER: ClassVar[int]
+    QUANTIZE_NET_FIELD_NUMBER: ClassVar[int]
+    NET_QUANTIZATION_PARAM_FIELD_NUMBER: ClassVar[int]
+    MEM_PARAM_FIELD_NUMBER: ClassVar[int]
     LAYER_FIELD_NUMBER: ClassVar[int]
     name: str
     layers: RepeatedCompositeFieldContainer[V1LayerParameter]
@@ -171,6 +182,17 @@ class NetParameter(Message):
     default_forward_math: Type
     default_backward_math: Type
     global_grad_scale: float
+    unread: RepeatedCompositeFieldContainer[UnreadSetting]
+    global_grad_scale_adaptive: bool
+    default_conv_algos_override: str
+    default_cudnn_math_override: int
+    reduce_buckets: int
+    bn_stats_batch_size: int
+    compile_net_state: CompileNetState
+    quantize: bool
+    quantize_net: bool
+    net_quantization_param: QuantizationParameter
+    mem_param: MemoryOptimizationParameter
     layer: RepeatedCompositeFieldContainer[LayerParameter]
     def __init__(
         self,
@@ -189,6 +211,17 @@ class NetParameter(Message):
         default_forward_math: Type | None = ...,
         default_backward_math: Type | None = ...,
         global_grad_scale: float | None = ...,
+        unread: Iterable[UnreadSetting] | None = ...,
+        global_grad_scale_adaptive: bool | None = ...,
+        default_conv_algos_override: str | None = ...,
+        default_cudnn_math_override: int | None = ...,
+        reduce_buckets: int | None = ...,
+        bn_stats_batch_size: int | None = ...,
+        compile_net_state: CompileNetState | None = ...,
+        quantize: bool | None = ...,
+        quantize_net: bool | None = ...,
+        net_quantization_param: QuantizationParameter | None = ...,
+        mem_param: MemoryOptimizationParameter | None = ...,
         layer: Iterable[LayerParameter] | None = ...,
     ) -> None: ...
 
@@ -451,10 +484,12 @@ class ParamSpec(Message):
     SHARE_MODE_FIELD_NUMBER: ClassVar[int]
     LR_MULT_FIELD_NUMBER: ClassVar[int]
     DECAY_MULT_FIELD_NUMBER: ClassVar[int]
+    PARAM_PROPAGATE_DOWN_FIELD_NUMBER: ClassVar[int]
     name: str
     share_mode: ParamSpec.DimCheckMode
     lr_mult: float
     decay_mult: float
+    param_propagate_down: bool
     def __init__(
         self,
         *,
@@ -462,6 +497,7 @@ class ParamSpec(Message):
         share_mode: ParamSpec.DimCheckMode | None = ...,
         lr_mult: float | None = ...,
         decay_mult: float | None = ...,
+        param_propagate_down: bool | None = ...,
     ) -> None: ...
 
 class LayerParameter(Message):
@@ -532,6 +568,7 @@ class LayerParameter(Message):
     BACKWARD_MATH_FIELD_NUMBER: ClassVar[int]
     RESHAPE_EVERY_ITER_FIELD_NUMBER: ClassVar[int]
     FOREIGN_FIELDS_FIELD_NUMBER: ClassVar[int]
+    UNREAD_FIELD_NUMBER: ClassVar[int]
     APL_PARAM_FIELD_NUMBER: ClassVar[int]
     ANNOTATED_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
     BATCH_TO_SPACE_ND_PARAM_FIELD_NUMBER: ClassVar[int]
@@ -585,6 +622,26 @@ class LayerParameter(Message):
     YOLO_SEG_PARAM_FIELD_NUMBER: ClassVar[int]
     YOLOV3_PARAM_FIELD_NUMBER: ClassVar[int]
     YOLOV3_DETECTION_OUTPUT_PARAM_FIELD_NUMBER: ClassVar[int]
+    DEBUG_FIELD_NUMBER: ClassVar[int]
+    CUDNN_MATH_OVERRIDE_FIELD_NUMBER: ClassVar[int]
+    MULTINODE_FIELD_NUMBER: ClassVar[int]
+    QUANTIZATION_PARAM_FIELD_NUMBER: ClassVar[int]
+    BOX_OUTPUT_PARAM_FIELD_NUMBER: ClassVar[int]
+    BBOX_REG_PARAM_FIELD_NUMBER: ClassVar[int]
+    DECODE_BBOX_PARAM_FIELD_NUMBER: ClassVar[int]
+    CENTER_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
+    CONTINUATION_INDICATOR_PARAM_FIELD_NUMBER: ClassVar[int]
+    CTC_PARAM_FIELD_NUMBER: ClassVar[int]
+    LABEL_SPECIFIC_ADD_PARAM_FIELD_NUMBER: ClassVar[int]
+    MARGIN_INNER_PRODUCT_PARAM_FIELD_NUMBER: ClassVar[int]
+    MASK_RESIZE_PARAM_FIELD_NUMBER: ClassVar[int]
+    REVERSE_PARAM_FIELD_NUMBER: ClassVar[int]
+    ROI_WARPING_PARAM_FIELD_NUMBER: ClassVar[int]
+    ROI_WARPING_TEST_PARAM_FIELD_NUMBER: ClassVar[int]
+    TRANSPOSE_PARAM_FIELD_NUMBER: ClassVar[int]
+    LSTM_PARAM_FIELD_NUMBER: ClassVar[int]
+    CONVOLUTION3D_PARAM_FIELD_NUMBER: ClassVar[int]
+    POOLING3D_PARAM_FIELD_NUMBER: ClassVar[int]
     name: str
     type: str
     bottom: RepeatedScalarFieldContainer[str]
@@ -652,6 +709,7 @@ class LayerParameter(Message):
     backward_math: Type
     reshape_every_iter: bool
     foreign_fields: RepeatedScalarFieldContainer[bytes]
+    unread: RepeatedCompositeFieldContainer[UnreadSetting]
     apl_param: APLParameter
     annotated_data_param: AnnotatedDataParameter
     batch_to_space_nd_param: BatchToSpaceNDParameter
@@ -705,6 +763,26 @@ class LayerParameter(Message):
     yolo_seg_param: YoloSegParameter
     yolov3_param: Yolov3Parameter
     yolov3_detection_output_param: Yolov3DetectionOutputParameter
+    debug: bool
+    cudnn_math_override: int
+    multinode: MultinodeLayerParameter
+    quantization_param: QuantizationParameter
+    box_output_param: BoxOutputParameter
+    bbox_reg_param: BBoxRegParameter
+    decode_bbox_param: DecodeBBoxParameter
+    center_loss_param: CenterLossParameter
+    continuation_indicator_param: ContinuationIndicatorParameter
+    ctc_param: CTCParameter
+    label_specific_add_param: LabelSpecificAddParameter
+    margin_inner_product_param: MarginInnerProductParameter
+    mask_resize_param: MaskResizeParameter
+    reverse_param: ReverseParameter
+    roi_warping_param: ROIPoolingParameter
+    roi_warping_test_param: ROIPoolingParameter
+    transpose_param: TransposeParameter
+    lstm_param: UnrolledLSTMParameter
+    convolution3d_param: ConvolutionParameter
+    pooling3d_param: PoolingParameter
     def __init__(
         self,
         *,
@@ -775,6 +853,7 @@ class LayerParameter(Message):
         backward_math: Type | None = ...,
         reshape_every_iter: bool | None = ...,
         foreign_fields: Iterable[bytes] | None = ...,
+        unread: Iterable[UnreadSetting] | None = ...,
         apl_param: APLParameter | None = ...,
         annotated_data_param: AnnotatedDataParameter | None = ...,
         batch_to_space_nd_param: BatchToSpaceNDParameter | None = ...,
@@ -828,6 +907,26 @@ class LayerParameter(Message):
         yolo_seg_param: YoloSegParameter | None = ...,
         yolov3_param: Yolov3Parameter | None = ...,
         yolov3_detection_output_param: Yolov3DetectionOutputParameter | None = ...,
+        debug: bool | None = ...,
+        cudnn_math_override: int | None = ...,
+        multinode: MultinodeLayerParameter | None = ...,
+        quantization_param: QuantizationParameter | None = ...,
+        box_output_param: BoxOutputParameter | None = ...,
+        bbox_reg_param: BBoxRegParameter | None = ...,
+        decode_bbox_param: DecodeBBoxParameter | None = ...,
+        center_loss_param: CenterLossParameter | None = ...,
+        continuation_indicator_param: ContinuationIndicatorParameter | None = ...,
+        ctc_param: CTCParameter | None = ...,
+        label_specific_add_param: LabelSpecificAddParameter | None = ...,
+        margin_inner_product_param: MarginInnerProductParameter | None = ...,
+        mask_resize_param: MaskResizeParameter | None = ...,
+        reverse_param: ReverseParameter | None = ...,
+        roi_warping_param: ROIPoolingParameter | None = ...,
+        roi_warping_test_param: ROIPoolingParameter | None = ...,
+        transpose_param: TransposeParameter | None = ...,
+        lstm_param: UnrolledLSTMParameter | None = ...,
+        convolution3d_param: ConvolutionParameter | None = ...,
+        pooling3d_param: PoolingParameter | None = ...,
     ) -> None: ...
 
 class TransformationParameter(Message):
@@ -846,6 +945,15 @@ class TransformationParameter(Message):
     EXPAND_PARAM_FIELD_NUMBER: ClassVar[int]
     EMIT_CONSTRAINT_FIELD_NUMBER: ClassVar[int]
     USE_GPU_TRANSFORM_FIELD_NUMBER: ClassVar[int]
+    IMG_RAND_RESIZE_LOWER_FIELD_NUMBER: ClassVar[int]
+    IMG_RAND_RESIZE_UPPER_FIELD_NUMBER: ClassVar[int]
+    RAND_RESIZE_RATIO_LOWER_FIELD_NUMBER: ClassVar[int]
+    RAND_RESIZE_RATIO_UPPER_FIELD_NUMBER: ClassVar[int]
+    VERTICAL_STRETCH_LOWER_FIELD_NUMBER: ClassVar[int]
+    VERTICAL_STRETCH_UPPER_FIELD_NUMBER: ClassVar[int]
+    HORIZONTAL_STRETCH_LOWER_FIELD_NUMBER: ClassVar[int]
+    HORIZONTAL_STRETCH_UPPER_FIELD_NUMBER: ClassVar[int]
+    ALLOW_UPSCALE_FIELD_NUMBER: ClassVar[int]
     scale: float
     mirror: bool
     crop_size: int
@@ -861,6 +969,15 @@ class TransformationParameter(Message):
     expand_param: ExpansionParameter
     emit_constraint: EmitConstraint
     use_gpu_transform: bool
+    img_rand_resize_lower: float
+    img_rand_resize_upper: float
+    rand_resize_ratio_lower: float
+    rand_resize_ratio_upper: float
+    vertical_stretch_lower: float
+    vertical_stretch_upper: float
+    horizontal_stretch_lower: float
+    horizontal_stretch_upper: float
+    allow_upscale: bool
     def __init__(
         self,
         *,
@@ -879,6 +996,15 @@ class TransformationParameter(Message):
         expand_param: ExpansionParameter | None = ...,
         emit_constraint: EmitConstraint | None = ...,
         use_gpu_transform: bool | None = ...,
+        img_rand_resize_lower: float | None = ...,
+        img_rand_resize_upper: float | None = ...,
+        rand_resize_ratio_lower: float | None = ...,
+        rand_resize_ratio_upper: float | None = ...,
+        vertical_stretch_lower: float | None = ...,
+        vertical_stretch_upper: float | None = ...,
+        horizontal_stretch_lower: float | None = ...,
+        horizontal_stretch_upper: float | None = ...,
+        allow_upscale: bool | None = ...,
     ) -> None: ...
 
 class LossParameter(Message):
@@ -943,21 +1069,65 @@ class ClipParameter(Message):
     def __init__(self, *, min: float | None = ..., max: float | None = ...) -> None: ...
 
 class ConcatParameter(Message):
+    class Engine(int, metaclass=EnumTypeWrapper):
+        DEFAULT: ClassVar[ConcatParameter.Engine]
+        CAFFE: ClassVar[ConcatParameter.Engine]
+        CUDNN: ClassVar[ConcatParameter.Engine]
+        MKL2017: ClassVar[ConcatParameter.Engine]
+        MKLDNN: ClassVar[ConcatParameter.Engine]
+
+    DEFAULT: ClassVar[ConcatParameter.Engine]
+    CAFFE: ClassVar[ConcatParameter.Engine]
+    CUDNN: ClassVar[ConcatParameter.Engine]
+    MKL2017: ClassVar[ConcatParameter.Engine]
+    MKLDNN: ClassVar[ConcatParameter.Engine]
     CONCAT_DIM_FIELD_NUMBER: ClassVar[int]
     AXIS_FIELD_NUMBER: ClassVar[int]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
     concat_dim: int
     axis: int
-    def __init__(self, *, concat_dim: int | None = ..., axis: int | None = ...) -> None: ...
+    engine: ConcatParameter.Engine
+    def __init__(
+        self,
+        *,
+        concat_dim: int | None = ...,
+        axis: int | None = ...,
+        engine: ConcatParameter.Engine | None = ...,
+    ) -> None: ...
 
 class BatchNormParameter(Message):
+    class Engine(int, metaclass=EnumTypeWrapper):
+        DEFAULT: ClassVar[BatchNormParameter.Engine]
+        CAFFE: ClassVar[BatchNormParameter.Engine]
+        CUDNN: ClassVar[BatchNormParameter.Engine]
+        MKL2017: ClassVar[BatchNormParameter.Engine]
+        MKLDNN: ClassVar[BatchNormParameter.Engine]
+
+    DEFAULT: ClassVar[BatchNormParameter.Engine]
+    CAFFE: ClassVar[BatchNormParameter.Engine]
+    CUDNN: ClassVar[BatchNormParameter.Engine]
+    MKL2017: ClassVar[BatchNormParameter.Engine]
+    MKLDNN: ClassVar[BatchNormParameter.Engine]
     USE_GLOBAL_STATS_FIELD_NUMBER: ClassVar[int]
     MOVING_AVERAGE_FRACTION_FIELD_NUMBER: ClassVar[int]
     EPS_FIELD_NUMBER: ClassVar[int]
     ADD_EPS_BEFORE_SQRT_FIELD_NUMBER: ClassVar[int]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
+    SCALE_BIAS_FIELD_NUMBER: ClassVar[int]
+    SCALE_FILLER_FIELD_NUMBER: ClassVar[int]
+    BIAS_FILLER_FIELD_NUMBER: ClassVar[int]
+    BIAS_TERM_FIELD_NUMBER: ClassVar[int]
+    FILLER_FIELD_NUMBER: ClassVar[int]
     use_global_stats: bool
     moving_average_fraction: float
     eps: float
     add_eps_before_sqrt: bool
+    engine: BatchNormParameter.Engine
+    scale_bias: bool
+    scale_filler: FillerParameter
+    bias_filler: FillerParameter
+    bias_term: bool
+    filler: FillerParameter
     def __init__(
         self,
         *,
@@ -965,6 +1135,12 @@ class BatchNormParameter(Message):
         moving_average_fraction: float | None = ...,
         eps: float | None = ...,
         add_eps_before_sqrt: bool | None = ...,
+        engine: BatchNormParameter.Engine | None = ...,
+        scale_bias: bool | None = ...,
+        scale_filler: FillerParameter | None = ...,
+        bias_filler: FillerParameter | None = ...,
+        bias_term: bool | None = ...,
+        filler: FillerParameter | None = ...,
     ) -> None: ...
 
 class BiasParameter(Message):
@@ -990,14 +1166,24 @@ class ContrastiveLossParameter(Message):
     def __init__(self, *, margin: float | None = ..., legacy_version: bool | None = ...) -> None: ...
 
 class ConvolutionParameter(Message):
+    class ConvAlgoSeeker(int, metaclass=EnumTypeWrapper):
+        GET: ClassVar[ConvolutionParameter.ConvAlgoSeeker]
+        FINDEX: ClassVar[ConvolutionParameter.ConvAlgoSeeker]
+
+    GET: ClassVar[ConvolutionParameter.ConvAlgoSeeker]
+    FINDEX: ClassVar[ConvolutionParameter.ConvAlgoSeeker]
     class Engine(int, metaclass=EnumTypeWrapper):
         DEFAULT: ClassVar[ConvolutionParameter.Engine]
         CAFFE: ClassVar[ConvolutionParameter.Engine]
         CUDNN: ClassVar[ConvolutionParameter.Engine]
+        MKL2017: ClassVar[ConvolutionParameter.Engine]
+        MKLDNN: ClassVar[ConvolutionParameter.Engine]
 
     DEFAULT: ClassVar[ConvolutionParameter.Engine]
     CAFFE: ClassVar[ConvolutionParameter.Engine]
     CUDNN: ClassVar[ConvolutionParameter.Engine]
+    MKL2017: ClassVar[ConvolutionParameter.Engine]
+    MKLDNN: ClassVar[ConvolutionParameter.Engine]
     NUM_OUTPUT_FIELD_NUMBER: ClassVar[int]
     BIAS_TERM_FIELD_NUMBER: ClassVar[int]
     PAD_FIELD_NUMBER: ClassVar[int]
@@ -1021,6 +1207,22 @@ class ConvolutionParameter(Message):
     PAD_T_FIELD_NUMBER: ClassVar[int]
     PAD_B_FIELD_NUMBER: ClassVar[int]
     PAD_TYPE_FIELD_NUMBER: ClassVar[int]
+    HOLE_FIELD_NUMBER: ClassVar[int]
+    HOLE_H_FIELD_NUMBER: ClassVar[int]
+    HOLE_W_FIELD_NUMBER: ClassVar[int]
+    KSTRIDE_FIELD_NUMBER: ClassVar[int]
+    KERNEL_DEPTH_FIELD_NUMBER: ClassVar[int]
+    TEMPORAL_STRIDE_FIELD_NUMBER: ClassVar[int]
+    TEMPORAL_PAD_FIELD_NUMBER: ClassVar[int]
+    KERNEL_SHAPE_FIELD_NUMBER: ClassVar[int]
+    STRIDE_SHAPE_FIELD_NUMBER: ClassVar[int]
+    PAD_SHAPE_FIELD_NUMBER: ClassVar[int]
+    CONV_ALGORITHM_FIELD_NUMBER: ClassVar[int]
+    RELU_FIELD_NUMBER: ClassVar[int]
+    NEGATIVE_SLOPE_FIELD_NUMBER: ClassVar[int]
+    CONV_ALGOS_OVERRIDE_FIELD_NUMBER: ClassVar[int]
+    CUDNN_CONVOLUTION_ALGO_SEEKER_FIELD_NUMBER: ClassVar[int]
+    FILTER_GROUP_FIELD_NUMBER: ClassVar[int]
     num_output: int
     bias_term: bool
     pad: RepeatedScalarFieldContainer[int]
@@ -1044,6 +1246,22 @@ class ConvolutionParameter(Message):
     pad_t: int
     pad_b: int
     pad_type: int
+    hole: int
+    hole_h: int
+    hole_w: int
+    kstride: RepeatedScalarFieldContainer[int]
+    kernel_depth: int
+    temporal_stride: int
+    temporal_pad: int
+    kernel_shape: BlobShape
+    stride_shape: BlobShape
+    pad_shape: BlobShape
+    conv_algorithm: str
+    relu: bool
+    negative_slope: float
+    conv_algos_override: str
+    cudnn_convolution_algo_seeker: ConvolutionParameter.ConvAlgoSeeker
+    filter_group: int
     def __init__(
         self,
         *,
@@ -1070,6 +1288,22 @@ class ConvolutionParameter(Message):
         pad_t: int | None = ...,
         pad_b: int | None = ...,
         pad_type: int | None = ...,
+        hole: int | None = ...,
+        hole_h: int | None = ...,
+        hole_w: int | None = ...,
+        kstride: Iterable[int] | None = ...,
+        kernel_depth: int | None = ...,
+        temporal_stride: int | None = ...,
+        temporal_pad: int | None = ...,
+        kernel_shape: BlobShape | None = ...,
+        stride_shape: BlobShape | None = ...,
+        pad_shape: BlobShape | None = ...,
+        conv_algorithm: str | None = ...,
+        relu: bool | None = ...,
+        negative_slope: float | None = ...,
+        conv_algos_override: str | None = ...,
+        cudnn_convolution_algo_seeker: ConvolutionParameter.ConvAlgoSeeker | None = ...,
+        filter_group: int | None = ...,
     ) -> None: ...
 
 class CropParameter(Message):
@@ -1097,6 +1331,9 @@ class DataParameter(Message):
     FORCE_ENCODED_COLOR_FIELD_NUMBER: ClassVar[int]
     PREFETCH_FIELD_NUMBER: ClassVar[int]
     SHUFFLE_FIELD_NUMBER: ClassVar[int]
+    CACHE_FIELD_NUMBER: ClassVar[int]
+    THREADS_FIELD_NUMBER: ClassVar[int]
+    PARSER_THREADS_FIELD_NUMBER: ClassVar[int]
     source: str
     scale: float
     mean_file: str
@@ -1108,6 +1345,9 @@ class DataParameter(Message):
     force_encoded_color: bool
     prefetch: int
     shuffle: bool
+    cache: bool
+    threads: int
+    parser_threads: int
     def __init__(
         self,
         *,
@@ -1122,14 +1362,40 @@ class DataParameter(Message):
         force_encoded_color: bool | None = ...,
         prefetch: int | None = ...,
         shuffle: bool | None = ...,
+        cache: bool | None = ...,
+        threads: int | None = ...,
+        parser_threads: int | None = ...,
     ) -> None: ...
 
 class DropoutParameter(Message):
+    class Engine(int, metaclass=EnumTypeWrapper):
+        DEFAULT: ClassVar[DropoutParameter.Engine]
+        CAFFE: ClassVar[DropoutParameter.Engine]
+        CUDNN: ClassVar[DropoutParameter.Engine]
+        MKL2017: ClassVar[DropoutParameter.Engine]
+        MKLDNN: ClassVar[DropoutParameter.Engine]
+
+    DEFAULT: ClassVar[DropoutParameter.Engine]
+    CAFFE: ClassVar[DropoutParameter.Engine]
+    CUDNN: ClassVar[DropoutParameter.Engine]
+    MKL2017: ClassVar[DropoutParameter.Engine]
+    MKLDNN: ClassVar[DropoutParameter.Engine]
     DROPOUT_RATIO_FIELD_NUMBER: ClassVar[int]
     SAMPLE_WEIGHTS_TEST_FIELD_NUMBER: ClassVar[int]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
+    SCALE_TRAIN_FIELD_NUMBER: ClassVar[int]
     dropout_ratio: float
     sample_weights_test: bool
-    def __init__(self, *, dropout_ratio: float | None = ..., sample_weights_test: bool | None = ...) -> None: ...
+    engine: DropoutParameter.Engine
+    scale_train: bool
+    def __init__(
+        self,
+        *,
+        dropout_ratio: float | None = ...,
+        sample_weights_test: bool | None = ...,
+        engine: DropoutParameter.Engine | None = ...,
+        scale_train: bool | None = ...,
+    ) -> None: ...
 
 class DummyDataParameter(Message):
     DATA_FILLER_FIELD_NUMBER: ClassVar[int]
@@ -1164,18 +1430,36 @@ class EltwiseParameter(Message):
     PROD: ClassVar[EltwiseParameter.EltwiseOp]
     SUM: ClassVar[EltwiseParameter.EltwiseOp]
     MAX: ClassVar[EltwiseParameter.EltwiseOp]
+    class Engine(int, metaclass=EnumTypeWrapper):
+        DEFAULT: ClassVar[EltwiseParameter.Engine]
+        CAFFE: ClassVar[EltwiseParameter.Engine]
+        CUDNN: ClassVar[EltwiseParameter.Engine]
+        MKL2017: ClassVar[EltwiseParameter.Engine]
+        MKLDNN: ClassVar[EltwiseParameter.Engine]
+
+    DEFAULT: ClassVar[EltwiseParameter.Engine]
+    CAFFE: ClassVar[EltwiseParameter.Engine]
+    CUDNN: ClassVar[EltwiseParameter.Engine]
+    MKL2017: ClassVar[EltwiseParameter.Engine]
+    MKLDNN: ClassVar[EltwiseParameter.Engine]
     OPERATION_FIELD_NUMBER: ClassVar[int]
     COEFF_FIELD_NUMBER: ClassVar[int]
     STABLE_PROD_GRAD_FIELD_NUMBER: ClassVar[int]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
+    COEFF_BLOB_FIELD_NUMBER: ClassVar[int]
     operation: EltwiseParameter.EltwiseOp
     coeff: RepeatedScalarFieldContainer[float]
     stable_prod_grad: bool
+    engine: EltwiseParameter.Engine
+    coeff_blob: bool
     def __init__(
         self,
         *,
         operation: EltwiseParameter.EltwiseOp | None = ...,
         coeff: Iterable[float] | None = ...,
         stable_prod_grad: bool | None = ...,
+        engine: EltwiseParameter.Engine | None = ...,
+        coeff_blob: bool | None = ...,
     ) -> None: ...
 
 class ELUParameter(Message):
@@ -1275,6 +1559,19 @@ class ImageDataParameter(Message):
     LABEL_TYPE_FIELD_NUMBER: ClassVar[int]
     IGNORE_LABEL_FIELD_NUMBER: ClassVar[int]
     IMAGES_IN_COLOR_FIELD_NUMBER: ClassVar[int]
+    NEW_LENGTH_FIELD_NUMBER: ClassVar[int]
+    SHOW_DATA_FIELD_NUMBER: ClassVar[int]
+    USE_IMAGE_FIELD_NUMBER: ClassVar[int]
+    SAMPLING_RATE_FIELD_NUMBER: ClassVar[int]
+    USE_LABEL_FIELD_NUMBER: ClassVar[int]
+    USE_TEMPORAL_JITTER_FIELD_NUMBER: ClassVar[int]
+    MEAN_VALUE_FIELD_NUMBER: ClassVar[int]
+    NUM_TRUTH_CHANNELS_FIELD_NUMBER: ClassVar[int]
+    USE_BYTE_INPUT_FIELD_NUMBER: ClassVar[int]
+    IS_FLOW_FIELD_NUMBER: ClassVar[int]
+    TRUTH_SCALE_FIELD_NUMBER: ClassVar[int]
+    CLIP_MIN_FIELD_NUMBER: ClassVar[int]
+    CLIP_MAX_FIELD_NUMBER: ClassVar[int]
     source: str
     scale: float
     mean_file: str
@@ -1290,6 +1587,19 @@ class ImageDataParameter(Message):
     label_type: ImageDataParameter.LabelType
     ignore_label: int
     images_in_color: bool
+    new_length: int
+    show_data: int
+    use_image: bool
+    sampling_rate: int
+    use_label: bool
+    use_temporal_jitter: bool
+    mean_value: float
+    num_truth_channels: int
+    use_byte_input: bool
+    is_flow: bool
+    truth_scale: float
+    clip_min: float
+    clip_max: float
     def __init__(
         self,
         *,
@@ -1308,6 +1618,19 @@ class ImageDataParameter(Message):
         label_type: ImageDataParameter.LabelType | None = ...,
         ignore_label: int | None = ...,
         images_in_color: bool | None = ...,
+        new_length: int | None = ...,
+        show_data: int | None = ...,
+        use_image: bool | None = ...,
+        sampling_rate: int | None = ...,
+        use_label: bool | None = ...,
+        use_temporal_jitter: bool | None = ...,
+        mean_value: float | None = ...,
+        num_truth_channels: int | None = ...,
+        use_byte_input: bool | None = ...,
+        is_flow: bool | None = ...,
+        truth_scale: float | None = ...,
+        clip_min: float | None = ...,
+        clip_max: float | None = ...,
     ) -> None: ...
 
 class InfogainLossParameter(Message):
@@ -1318,18 +1641,34 @@ class InfogainLossParameter(Message):
     def __init__(self, *, source: str | None = ..., axis: int | None = ...) -> None: ...
 
 class InnerProductParameter(Message):
+    class Engine(int, metaclass=EnumTypeWrapper):
+        DEFAULT: ClassVar[InnerProductParameter.Engine]
+        CAFFE: ClassVar[InnerProductParameter.Engine]
+        CUDNN: ClassVar[InnerProductParameter.Engine]
+        MKL2017: ClassVar[InnerProductParameter.Engine]
+        MKLDNN: ClassVar[InnerProductParameter.Engine]
+
+    DEFAULT: ClassVar[InnerProductParameter.Engine]
+    CAFFE: ClassVar[InnerProductParameter.Engine]
+    CUDNN: ClassVar[InnerProductParameter.Engine]
+    MKL2017: ClassVar[InnerProductParameter.Engine]
+    MKLDNN: ClassVar[InnerProductParameter.Engine]
     NUM_OUTPUT_FIELD_NUMBER: ClassVar[int]
     BIAS_TERM_FIELD_NUMBER: ClassVar[int]
     WEIGHT_FILLER_FIELD_NUMBER: ClassVar[int]
     BIAS_FILLER_FIELD_NUMBER: ClassVar[int]
     AXIS_FIELD_NUMBER: ClassVar[int]
     TRANSPOSE_FIELD_NUMBER: ClassVar[int]
+    ENGINE_FIELD_NUMBER: ClassVar[int]
+    NORMALIZE_FIELD_NUMBER: ClassVar[int]
     num_output: int
     bias_term: bool
     weight_filler: FillerParameter
     bias_filler: FillerParameter
     axis: int
     transpose: bool
+    engine: InnerProductParameter.Engine
+    normalize: bool
     def __init__(
         self,
         *,
@@ -1339,6 +1678,8 @@ class InnerProductParameter(Message):
         bias_filler: FillerParameter | None = ...,
         axis: int | None = ...,
         transpose: bool | None = ...,
+        engine: InnerProductParameter.Engine | None = ...,
+        normalize: bool | None = ...,
     ) -> None: ...
 
 class InputParameter(Message):
@@ -1366,10 +1707,14 @@ class LRNParameter(Message):
         DEFAULT: ClassVar[LRNParameter.Engine]
         CAFFE: ClassVar[LRNParameter.Engine]
         CUDNN: ClassVar[LRNParameter.Engine]
+        MKL2017: ClassVar[LRNParameter.Engine]
+        MKLDNN: ClassVar[LRNParameter.Engine]
 
     DEFAULT: ClassVar[LRNParameter.Engine]
     CAFFE: ClassVar[LRNParameter.Engine]
     CUDNN: ClassVar[LRNParameter.Engine]
+    MKL2017: ClassVar[LRNParameter.Engine]
+    MKLDNN: ClassVar[LRNParameter.Engine]
     LOCAL_SIZE_FIELD_NUMBER: ClassVar[int]
     ALPHA_FIELD_NUMBER: ClassVar[int]
     BETA_FIELD_NUMBER: ClassVar[int]
@@ -1446,10 +1791,14 @@ class PoolingParameter(Message):
         DEFAULT: ClassVar[PoolingParameter.Engine]
         CAFFE: ClassVar[PoolingParameter.Engine]
         CUDNN: ClassVar[PoolingParameter.Engine]
+        MKL2017: ClassVar[PoolingParameter.Engine]
+        MKLDNN: ClassVar[PoolingParameter.Engine]
 
     DEFAULT: ClassVar[PoolingParameter.Engine]
     CAFFE: ClassVar[PoolingParameter.Engine]
     CUDNN: ClassVar[PoolingParameter.Engine]
+    MKL2017: ClassVar[PoolingParameter.Engine]
+    MKLDNN: ClassVar[PoolingParameter.Engine]
     class RoundMode(int, metaclass=EnumTypeWrapper):
         CEIL: ClassVar[PoolingParameter.RoundMode]
         FLOOR: ClassVar[PoolingParameter.RoundMode]
@@ -1475,6 +1824,12 @@ class PoolingParameter(Message):
     PAD_B_FIELD_NUMBER: ClassVar[int]
     PAD_TYPE_FIELD_NUMBER: ClassVar[int]
     CEIL_MODE_FIELD_NUMBER: ClassVar[int]
+    KERNEL_DEPTH_FIELD_NUMBER: ClassVar[int]
+    TEMPORAL_STRIDE_FIELD_NUMBER: ClassVar[int]
+    TEMPORAL_PAD_FIELD_NUMBER: ClassVar[int]
+    KERNEL_SHAPE_FIELD_NUMBER: ClassVar[int]
+    STRIDE_SHAPE_FIELD_NUMBER: ClassVar[int]
+    PAD_SHAPE_FIELD_NUMBER: ClassVar[int]
     pool: PoolingParameter.PoolMethod
     kernel_size: int
     stride: int
@@ -1494,6 +1849,12 @@ class PoolingParameter(Message):
     pad_b: int
     pad_type: int
     ceil_mode: bool
+    kernel_depth: int
+    temporal_stride: int
+    temporal_pad: int
+    kernel_shape: BlobShape
+    stride_shape: BlobShape
+    pad_shape: BlobShape
     def __init__(
         self,
         *,
@@ -1516,6 +1877,12 @@ class PoolingParameter(Message):
         pad_b: int | None = ...,
         pad_type: int | None = ...,
         ceil_mode: bool | None = ...,
+        kernel_depth: int | None = ...,
+        temporal_stride: int | None = ...,
+        temporal_pad: int | None = ...,
+        kernel_shape: BlobShape | None = ...,
+        stride_shape: BlobShape | None = ...,
+        pad_shape: BlobShape | None = ...,
     ) -> None: ...
 
 class PowerParameter(Message):
@@ -1596,10 +1963,14 @@ class ReLUParameter(Message):
         DEFAULT: ClassVar[ReLUParameter.Engine]
         CAFFE: ClassVar[ReLUParameter.Engine]
         CUDNN: ClassVar[ReLUParameter.Engine]
+        MKL2017: ClassVar[ReLUParameter.Engine]
+        MKLDNN: ClassVar[ReLUParameter.Engine]
 
     DEFAULT: ClassVar[ReLUParameter.Engine]
     CAFFE: ClassVar[ReLUParameter.Engine]
     CUDNN: ClassVar[ReLUParameter.Engine]
+    MKL2017: ClassVar[ReLUParameter.Engine]
+    MKLDNN: ClassVar[ReLUParameter.Engine]
     NEGATIVE_SLOPE_FIELD_NUMBER: ClassVar[int]
     ENGINE_FIELD_NUMBER: ClassVar[int]
     RELU6_FIELD_NUMBER: ClassVar[int]
@@ -1655,10 +2026,14 @@ class SigmoidParameter(Message):
         DEFAULT: ClassVar[SigmoidParameter.Engine]
         CAFFE: ClassVar[SigmoidParameter.Engine]
         CUDNN: ClassVar[SigmoidParameter.Engine]
+        MKL2017: ClassVar[SigmoidParameter.Engine]
+        MKLDNN: ClassVar[SigmoidParameter.Engine]
 
     DEFAULT: ClassVar[SigmoidParameter.Engine]
     CAFFE: ClassVar[SigmoidParameter.Engine]
     CUDNN: ClassVar[SigmoidParameter.Engine]
+    MKL2017: ClassVar[SigmoidParameter.Engine]
+    MKLDNN: ClassVar[SigmoidParameter.Engine]
     ENGINE_FIELD_NUMBER: ClassVar[int]
     engine: SigmoidParameter.Engine
     def __init__(self, *, engine: SigmoidParameter.Engine | None = ...) -> None: ...
@@ -1683,10 +2058,14 @@ class SoftmaxParameter(Message):
         DEFAULT: ClassVar[SoftmaxParameter.Engine]
         CAFFE: ClassVar[SoftmaxParameter.Engine]
         CUDNN: ClassVar[SoftmaxParameter.Engine]
+        MKL2017: ClassVar[SoftmaxParameter.Engine]
+        MKLDNN: ClassVar[SoftmaxParameter.Engine]
 
     DEFAULT: ClassVar[SoftmaxParameter.Engine]
     CAFFE: ClassVar[SoftmaxParameter.Engine]
     CUDNN: ClassVar[SoftmaxParameter.Engine]
+    MKL2017: ClassVar[SoftmaxParameter.Engine]
+    MKLDNN: ClassVar[SoftmaxParameter.Engine]
     ENGINE_FIELD_NUMBER: ClassVar[int]
     AXIS_FIELD_NUMBER: ClassVar[int]
     engine: SoftmaxParameter.Engine
@@ -1703,10 +2082,14 @@ class TanHParameter(Message):
         DEFAULT: ClassVar[TanHParameter.Engine]
         CAFFE: ClassVar[TanHParameter.Engine]
         CUDNN: ClassVar[TanHParameter.Engine]
+        MKL2017: ClassVar[TanHParameter.Engine]
+        MKLDNN: ClassVar[TanHParameter.Engine]
 
     DEFAULT: ClassVar[TanHParameter.Engine]
     CAFFE: ClassVar[TanHParameter.Engine]
     CUDNN: ClassVar[TanHParameter.Engine]
+    MKL2017: ClassVar[TanHParameter.Engine]
+    MKLDNN: ClassVar[TanHParameter.Engine]
     ENGINE_FIELD_NUMBER: ClassVar[int]
     engine: TanHParameter.Engine
     def __init__(self, *, engine: TanHParameter.Engine | None = ...) -> None: ...
@@ -1781,10 +2164,14 @@ class SPPParameter(Message):
         DEFAULT: ClassVar[SPPParameter.Engine]
         CAFFE: ClassVar[SPPParameter.Engine]
         CUDNN: ClassVar[SPPParameter.Engine]
+        MKL2017: ClassVar[SPPParameter.Engine]
+        MKLDNN: ClassVar[SPPParameter.Engine]
 
     DEFAULT: ClassVar[SPPParameter.Engine]
     CAFFE: ClassVar[SPPParameter.Engine]
     CUDNN: ClassVar[SPPParameter.Engine]
+    MKL2017: ClassVar[SPPParameter.Engine]
+    MKLDNN: ClassVar[SPPParameter.Engine]
     PYRAMID_HEIGHT_FIELD_NUMBER: ClassVar[int]
     POOL_FIELD_NUMBER: ClassVar[int]
     ENGINE_FIELD_NUMBER: ClassVar[int]
@@ -1849,6 +2236,28 @@ class V1LayerParameter(Message):
         SIGMOID_LOSS: ClassVar[V1LayerParameter.LayerType]
         UNPOOLING: ClassVar[V1LayerParameter.LayerType]
         WINDOW_SEG_DATA: ClassVar[V1LayerParameter.LayerType]
+        CONVOLUTION3D: ClassVar[V1LayerParameter.LayerType]
+        POOLING3D: ClassVar[V1LayerParameter.LayerType]
+        VIDEO_DATA: ClassVar[V1LayerParameter.LayerType]
+        BATCH_NORM: ClassVar[V1LayerParameter.LayerType]
+        INSANITY: ClassVar[V1LayerParameter.LayerType]
+        INTERP: ClassVar[V1LayerParameter.LayerType]
+        LSTM: ClassVar[V1LayerParameter.LayerType]
+        LSTM_UNIT: ClassVar[V1LayerParameter.LayerType]
+        NORMALIZE: ClassVar[V1LayerParameter.LayerType]
+        PRELU: ClassVar[V1LayerParameter.LayerType]
+        RESHAPE: ClassVar[V1LayerParameter.LayerType]
+        ROIPOOLING: ClassVar[V1LayerParameter.LayerType]
+        SEG_ACCURACY: ClassVar[V1LayerParameter.LayerType]
+        SMOOTH_L1_LOSS: ClassVar[V1LayerParameter.LayerType]
+        SPP: ClassVar[V1LayerParameter.LayerType]
+        DECONVOLUTION3D: ClassVar[V1LayerParameter.LayerType]
+        VOLUME_DATA: ClassVar[V1LayerParameter.LayerType]
+        VIDEO_SEGMENTATION_DATA: ClassVar[V1LayerParameter.LayerType]
+        VIDEO_WITH_VOXEL_TRUTH_DATA: ClassVar[V1LayerParameter.LayerType]
+        VOXEL_SOFTMAX: ClassVar[V1LayerParameter.LayerType]
+        VOXEL_SOFTMAX_LOSS: ClassVar[V1LayerParameter.LayerType]
+        ELTWISE_PRODUCT: ClassVar[V1LayerParameter.LayerType]
 
     NONE: ClassVar[V1LayerParameter.LayerType]
     ABSVAL: ClassVar[V1LayerParameter.LayerType]
@@ -1898,6 +2307,28 @@ class V1LayerParameter(Message):
     SIGMOID_LOSS: ClassVar[V1LayerParameter.LayerType]
     UNPOOLING: ClassVar[V1LayerParameter.LayerType]
     WINDOW_SEG_DATA: ClassVar[V1LayerParameter.LayerType]
+    CONVOLUTION3D: ClassVar[V1LayerParameter.LayerType]
+    POOLING3D: ClassVar[V1LayerParameter.LayerType]
+    VIDEO_DATA: ClassVar[V1LayerParameter.LayerType]
+    BATCH_NORM: ClassVar[V1LayerParameter.LayerType]
+    INSANITY: ClassVar[V1LayerParameter.LayerType]
+    INTERP: ClassVar[V1LayerParameter.LayerType]
+    LSTM: ClassVar[V1LayerParameter.LayerType]
+    LSTM_UNIT: ClassVar[V1LayerParameter.LayerType]
+    NORMALIZE: ClassVar[V1LayerParameter.LayerType]
+    PRELU: ClassVar[V1LayerParameter.LayerType]
+    RESHAPE: ClassVar[V1LayerParameter.LayerType]
+    ROIPOOLING: ClassVar[V1LayerParameter.LayerType]
+    SEG_ACCURACY: ClassVar[V1LayerParameter.LayerType]
+    SMOOTH_L1_LOSS: ClassVar[V1LayerParameter.LayerType]
+    SPP: ClassVar[V1LayerParameter.LayerType]
+    DECONVOLUTION3D: ClassVar[V1LayerParameter.LayerType]
+    VOLUME_DATA: ClassVar[V1LayerParameter.LayerType]
+    VIDEO_SEGMENTATION_DATA: ClassVar[V1LayerParameter.LayerType]
+    VIDEO_WITH_VOXEL_TRUTH_DATA: ClassVar[V1LayerParameter.LayerType]
+    VOXEL_SOFTMAX: ClassVar[V1LayerParameter.LayerType]
+    VOXEL_SOFTMAX_LOSS: ClassVar[V1LayerParameter.LayerType]
+    ELTWISE_PRODUCT: ClassVar[V1LayerParameter.LayerType]
     class DimCheckMode(int, metaclass=EnumTypeWrapper):
         STRICT: ClassVar[V1LayerParameter.DimCheckMode]
         PERMISSIVE: ClassVar[V1LayerParameter.DimCheckMode]
@@ -1951,6 +2382,18 @@ class V1LayerParameter(Message):
     ELTWISE_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
     MULTI_STAGE_MEANFIELD_PARAM_FIELD_NUMBER: ClassVar[int]
     UNPOOLING_PARAM_FIELD_NUMBER: ClassVar[int]
+    UNREAD_FIELD_NUMBER: ClassVar[int]
+    BATCH_NORM_PARAM_FIELD_NUMBER: ClassVar[int]
+    INTERP_PARAM_FIELD_NUMBER: ClassVar[int]
+    INSANITY_PARAM_FIELD_NUMBER: ClassVar[int]
+    PRELU_PARAM_FIELD_NUMBER: ClassVar[int]
+    RECURRENT_PARAM_FIELD_NUMBER: ClassVar[int]
+    RESHAPE_PARAM_FIELD_NUMBER: ClassVar[int]
+    ROI_POOLING_PARAM_FIELD_NUMBER: ClassVar[int]
+    SEG_ACCURACY_PARAM_FIELD_NUMBER: ClassVar[int]
+    SMOOTH_L1_LOSS_PARAM_FIELD_NUMBER: ClassVar[int]
+    SPP_PARAM_FIELD_NUMBER: ClassVar[int]
+    VIDEO_DATA_PARAM_FIELD_NUMBER: ClassVar[int]
     layer: V0LayerParameter
     bottom: RepeatedScalarFieldContainer[str]
     top: RepeatedScalarFieldContainer[str]
@@ -1998,6 +2441,18 @@ class V1LayerParameter(Message):
     eltwise_accuracy_param: EltwiseAccuracyParameter
     multi_stage_meanfield_param: MultiStageMeanfieldParameter
     unpooling_param: UnpoolingParameter
+    unread: RepeatedCompositeFieldContainer[UnreadSetting]
+    batch_norm_param: BatchNormParameter
+    interp_param: InterpParameter
+    insanity_param: InsanityParameter
+    prelu_param: PReLUParameter
+    recurrent_param: RecurrentParameter
+    reshape_param: ReshapeParameter
+    roi_pooling_param: ROIPoolingParameter
+    seg_accuracy_param: SegAccuracyParameter
+    smooth_l1_loss_param: SmoothL1LossParameter
+    spp_param: SPPParameter
+    video_data_param: VideoDataParameter
     def __init__(
         self,
         *,
@@ -2048,6 +2503,18 @@ class V1LayerParameter(Message):
         eltwise_accuracy_param: EltwiseAccuracyParameter | None = ...,
         multi_stage_meanfield_param: MultiStageMeanfieldParameter | None = ...,
         unpooling_param: UnpoolingParameter | None = ...,
+        unread: Iterable[UnreadSetting] | None = ...,
+        batch_norm_param: BatchNormParameter | None = ...,
+        interp_param: InterpParameter | None = ...,
+        insanity_param: InsanityParameter | None = ...,
+        prelu_param: PReLUParameter | None = ...,
+        recurrent_param: RecurrentParameter | None = ...,
+        reshape_param: ReshapeParameter | None = ...,
+        roi_pooling_param: ROIPoolingParameter | None = ...,
+        seg_accuracy_param: SegAccuracyParameter | None = ...,
+        smooth_l1_loss_param: SmoothL1LossParameter | None = ...,
+        spp_param: SPPParameter | None = ...,
+        video_data_param: VideoDataParameter | None = ...,
     ) -> None: ...
 
 class V0LayerParameter(Message):
@@ -2601,10 +3068,14 @@ class BNParameter(Message):
         DEFAULT: ClassVar[BNParameter.Engine]
         CAFFE: ClassVar[BNParameter.Engine]
         CUDNN: ClassVar[BNParameter.Engine]
+        MKL2017: ClassVar[BNParameter.Engine]
+        MKLDNN: ClassVar[BNParameter.Engine]
 
     DEFAULT: ClassVar[BNParameter.Engine]
     CAFFE: ClassVar[BNParameter.Engine]
     CUDNN: ClassVar[BNParameter.Engine]
+    MKL2017: ClassVar[BNParameter.Engine]
+    MKLDNN: ClassVar[BNParameter.Engine]
     SCALE_FILLER_FIELD_NUMBER: ClassVar[int]
     SHIFT_FILLER_FIELD_NUMBER: ClassVar[int]
     BN_MODE_FIELD_NUMBER: ClassVar[int]
@@ -2765,15 +3236,18 @@ class NonMaximumSuppressionParameter(Message):
     NMS_THRESHOLD_FIELD_NUMBER: ClassVar[int]
     TOP_K_FIELD_NUMBER: ClassVar[int]
     ETA_FIELD_NUMBER: ClassVar[int]
+    SOFT_NMS_FIELD_NUMBER: ClassVar[int]
     nms_threshold: float
     top_k: int
     eta: float
+    soft_nms: bool
     def __init__(
         self,
         *,
         nms_threshold: float | None = ...,
         top_k: int | None = ...,
         eta: float | None = ...,
+        soft_nms: bool | None = ...,
     ) -> None: ...
 
 class SaveOutputParameter(Message):
@@ -2817,6 +3291,7 @@ class DetectionOutputParameter(Message):
     VISUALIZE_THRESHOLD_FIELD_NUMBER: ClassVar[int]
     SAVE_FILE_FIELD_NUMBER: ClassVar[int]
     OBJECTNESS_SCORE_FIELD_NUMBER: ClassVar[int]
+    SOFT_NMS_FIELD_NUMBER: ClassVar[int]
     num_classes: int
     share_location: bool
     background_label_id: int
@@ -2830,6 +3305,7 @@ class DetectionOutputParameter(Message):
     visualize_threshold: float
     save_file: str
     objectness_score: float
+    soft_nms: bool
     def __init__(
         self,
         *,
@@ -2846,6 +3322,7 @@ class DetectionOutputParameter(Message):
         visualize_threshold: float | None = ...,
         save_file: str | None = ...,
         objectness_score: float | None = ...,
+        soft_nms: bool | None = ...,
     ) -> None: ...
 
 class DetectNetAugmentationParameter(Message):
@@ -3296,6 +3773,7 @@ class ProposalParameter(Message):
     PRE_NMS_TOPN_FIELD_NUMBER: ClassVar[int]
     POST_NMS_TOPN_FIELD_NUMBER: ClassVar[int]
     NMS_THRESH_FIELD_NUMBER: ClassVar[int]
+    SOFT_NMS_FIELD_NUMBER: ClassVar[int]
     feat_stride: int
     base_size: int
     min_size: int
@@ -3304,6 +3782,7 @@ class ProposalParameter(Message):
     pre_nms_topn: int
     post_nms_topn: int
     nms_thresh: float
+    soft_nms: bool
     def __init__(
         self,
         *,
@@ -3315,6 +3794,7 @@ class ProposalParameter(Message):
         pre_nms_topn: int | None = ...,
         post_nms_topn: int | None = ...,
         nms_thresh: float | None = ...,
+        soft_nms: bool | None = ...,
     ) -> None: ...
 
 class PSROIPoolingParameter(Message):
@@ -3461,15 +3941,18 @@ class ROIPoolingParameter(Message):
     POOLED_H_FIELD_NUMBER: ClassVar[int]
     POOLED_W_FIELD_NUMBER: ClassVar[int]
     SPATIAL_SCALE_FIELD_NUMBER: ClassVar[int]
+    PAD_RATIO_FIELD_NUMBER: ClassVar[int]
     pooled_h: int
     pooled_w: int
     spatial_scale: float
+    pad_ratio: float
     def __init__(
         self,
         *,
         pooled_h: int | None = ...,
         pooled_w: int | None = ...,
         spatial_scale: float | None = ...,
+        pad_ratio: float | None = ...,
     ) -> None: ...
 
 class SegAccuracyParameter(Message):
@@ -3529,10 +4012,14 @@ class SqueezeDetParameter(Message):
         DEFAULT: ClassVar[SqueezeDetParameter.Engine]
         CAFFE: ClassVar[SqueezeDetParameter.Engine]
         CUDNN: ClassVar[SqueezeDetParameter.Engine]
+        MKL2017: ClassVar[SqueezeDetParameter.Engine]
+        MKLDNN: ClassVar[SqueezeDetParameter.Engine]
 
     DEFAULT: ClassVar[SqueezeDetParameter.Engine]
     CAFFE: ClassVar[SqueezeDetParameter.Engine]
     CUDNN: ClassVar[SqueezeDetParameter.Engine]
+    MKL2017: ClassVar[SqueezeDetParameter.Engine]
+    MKLDNN: ClassVar[SqueezeDetParameter.Engine]
     ENGINE_FIELD_NUMBER: ClassVar[int]
     ANCHOR_SHAPES_FIELD_NUMBER: ClassVar[int]
     ANCHORS_PER_GRID_FIELD_NUMBER: ClassVar[int]
@@ -3665,10 +4152,32 @@ class VideoDataParameter(Message):
     DEVICE_ID_FIELD_NUMBER: ClassVar[int]
     VIDEO_FILE_FIELD_NUMBER: ClassVar[int]
     SKIP_FRAMES_FIELD_NUMBER: ClassVar[int]
+    SOURCE_FIELD_NUMBER: ClassVar[int]
+    ROOT_FOLDER_FIELD_NUMBER: ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: ClassVar[int]
+    NEW_LENGTH_FIELD_NUMBER: ClassVar[int]
+    SAMPLING_RATE_FIELD_NUMBER: ClassVar[int]
+    NEW_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    NEW_WIDTH_FIELD_NUMBER: ClassVar[int]
+    USE_IMAGE_FIELD_NUMBER: ClassVar[int]
+    SHOW_DATA_FIELD_NUMBER: ClassVar[int]
+    USE_TEMPORAL_JITTER_FIELD_NUMBER: ClassVar[int]
+    SHUFFLE_FIELD_NUMBER: ClassVar[int]
     video_type: VideoDataParameter.VideoType
     device_id: int
     video_file: str
     skip_frames: int
+    source: str
+    root_folder: str
+    batch_size: int
+    new_length: int
+    sampling_rate: int
+    new_height: int
+    new_width: int
+    use_image: bool
+    show_data: bool
+    use_temporal_jitter: bool
+    shuffle: bool
     def __init__(
         self,
         *,
@@ -3676,6 +4185,17 @@ class VideoDataParameter(Message):
         device_id: int | None = ...,
         video_file: str | None = ...,
         skip_frames: int | None = ...,
+        source: str | None = ...,
+        root_folder: str | None = ...,
+        batch_size: int | None = ...,
+        new_length: int | None = ...,
+        sampling_rate: int | None = ...,
+        new_height: int | None = ...,
+        new_width: int | None = ...,
+        use_image: bool | None = ...,
+        show_data: bool | None = ...,
+        use_temporal_jitter: bool | None = ...,
+        shuffle: bool | None = ...,
     ) -> None: ...
 
 class YoloDetectionOutputParameter(Message):
@@ -3802,4 +4322,302 @@ class Yolov3DetectionOutputParameter(Message):
         anchors_scale: Iterable[int] | None = ...,
         mask_group_num: int | None = ...,
         mask: Iterable[int] | None = ...,
+    ) -> None: ...
+
+class UnreadSetting(Message):
+    OWNER_FIELD_NUMBER: ClassVar[int]
+    NAME_FIELD_NUMBER: ClassVar[int]
+    VALUE_FIELD_NUMBER: ClassVar[int]
+    ERROR_FIELD_NUMBER: ClassVar[int]
+    owner: str
+    name: str
+    value: str
+    error: str
+    def __init__(
+        self,
+        *,
+        owner: str | None = ...,
+        name: str | None = ...,
+        value: str | None = ...,
+        error: str | None = ...,
+    ) -> None: ...
+
+class CompileNetState(Message):
+    IS_INIT_FIELD_NUMBER: ClassVar[int]
+    BN_SCALE_REMOVE_FIELD_NUMBER: ClassVar[int]
+    BN_SCALE_MERGE_FIELD_NUMBER: ClassVar[int]
+    KEPT_BN_LAYERS_FIELD_NUMBER: ClassVar[int]
+    is_init: bool
+    bn_scale_remove: bool
+    bn_scale_merge: bool
+    kept_bn_layers: RepeatedScalarFieldContainer[str]
+    def __init__(
+        self,
+        *,
+        is_init: bool | None = ...,
+        bn_scale_remove: bool | None = ...,
+        bn_scale_merge: bool | None = ...,
+        kept_bn_layers: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class MultinodeLayerParameter(Message):
+    NUM_NODES_FIELD_NUMBER: ClassVar[int]
+    MODEL_PARTS_FIELD_NUMBER: ClassVar[int]
+    num_nodes: int
+    model_parts: int
+    def __init__(self, *, num_nodes: int | None = ..., model_parts: int | None = ...) -> None: ...
+
+class MemoryOptimizationParameter(Message):
+    OPTIMIZE_TRAIN_FIELD_NUMBER: ClassVar[int]
+    OPTIMIZE_TEST_FIELD_NUMBER: ClassVar[int]
+    EXCLUDE_BLOB_FIELD_NUMBER: ClassVar[int]
+    optimize_train: bool
+    optimize_test: bool
+    exclude_blob: RepeatedScalarFieldContainer[str]
+    def __init__(
+        self,
+        *,
+        optimize_train: bool | None = ...,
+        optimize_test: bool | None = ...,
+        exclude_blob: Iterable[str] | None = ...,
+    ) -> None: ...
+
+class QuantizationParameter(Message):
+    class Precision(int, metaclass=EnumTypeWrapper):
+        DYNAMIC_FIXED_POINT: ClassVar[QuantizationParameter.Precision]
+        MINIFLOAT: ClassVar[QuantizationParameter.Precision]
+        INTEGER_POWER_OF_2_WEIGHTS: ClassVar[QuantizationParameter.Precision]
+
+    DYNAMIC_FIXED_POINT: ClassVar[QuantizationParameter.Precision]
+    MINIFLOAT: ClassVar[QuantizationParameter.Precision]
+    INTEGER_POWER_OF_2_WEIGHTS: ClassVar[QuantizationParameter.Precision]
+    class Rounding(int, metaclass=EnumTypeWrapper):
+        NEAREST: ClassVar[QuantizationParameter.Rounding]
+        STOCHASTIC: ClassVar[QuantizationParameter.Rounding]
+
+    NEAREST: ClassVar[QuantizationParameter.Rounding]
+    STOCHASTIC: ClassVar[QuantizationParameter.Rounding]
+    PRECISION_FIELD_NUMBER: ClassVar[int]
+    ROUNDING_SCHEME_FIELD_NUMBER: ClassVar[int]
+    BW_LAYER_IN_FIELD_NUMBER: ClassVar[int]
+    BW_LAYER_OUT_FIELD_NUMBER: ClassVar[int]
+    BW_PARAMS_FIELD_NUMBER: ClassVar[int]
+    FL_LAYER_IN_FIELD_NUMBER: ClassVar[int]
+    FL_LAYER_OUT_FIELD_NUMBER: ClassVar[int]
+    FL_PARAMS_FIELD_NUMBER: ClassVar[int]
+    MANT_BITS_FIELD_NUMBER: ClassVar[int]
+    EXP_BITS_FIELD_NUMBER: ClassVar[int]
+    EXP_MIN_FIELD_NUMBER: ClassVar[int]
+    EXP_MAX_FIELD_NUMBER: ClassVar[int]
+    precision: QuantizationParameter.Precision
+    rounding_scheme: QuantizationParameter.Rounding
+    bw_layer_in: int
+    bw_layer_out: int
+    bw_params: int
+    fl_layer_in: int
+    fl_layer_out: int
+    fl_params: int
+    mant_bits: int
+    exp_bits: int
+    exp_min: int
+    exp_max: int
+    def __init__(
+        self,
+        *,
+        precision: QuantizationParameter.Precision | None = ...,
+        rounding_scheme: QuantizationParameter.Rounding | None = ...,
+        bw_layer_in: int | None = ...,
+        bw_layer_out: int | None = ...,
+        bw_params: int | None = ...,
+        fl_layer_in: int | None = ...,
+        fl_layer_out: int | None = ...,
+        fl_params: int | None = ...,
+        mant_bits: int | None = ...,
+        exp_bits: int | None = ...,
+        exp_min: int | None = ...,
+        exp_max: int | None = ...,
+    ) -> None: ...
+
+class BoxOutputParameter(Message):
+    FG_THR_FIELD_NUMBER: ClassVar[int]
+    IOU_THR_FIELD_NUMBER: ClassVar[int]
+    NMS_TYPE_FIELD_NUMBER: ClassVar[int]
+    FIELD_H_FIELD_NUMBER: ClassVar[int]
+    FIELD_W_FIELD_NUMBER: ClassVar[int]
+    DOWNSAMPLE_RATE_FIELD_NUMBER: ClassVar[int]
+    FIELD_WHR_FIELD_NUMBER: ClassVar[int]
+    FIELD_XYR_FIELD_NUMBER: ClassVar[int]
+    MAX_NMS_NUM_FIELD_NUMBER: ClassVar[int]
+    MAX_POST_NMS_NUM_FIELD_NUMBER: ClassVar[int]
+    MIN_SIZE_FIELD_NUMBER: ClassVar[int]
+    fg_thr: float
+    iou_thr: float
+    nms_type: str
+    field_h: RepeatedScalarFieldContainer[float]
+    field_w: RepeatedScalarFieldContainer[float]
+    downsample_rate: RepeatedScalarFieldContainer[int]
+    field_whr: float
+    field_xyr: float
+    max_nms_num: int
+    max_post_nms_num: int
+    min_size: float
+    def __init__(
+        self,
+        *,
+        fg_thr: float | None = ...,
+        iou_thr: float | None = ...,
+        nms_type: str | None = ...,
+        field_h: Iterable[float] | None = ...,
+        field_w: Iterable[float] | None = ...,
+        downsample_rate: Iterable[int] | None = ...,
+        field_whr: float | None = ...,
+        field_xyr: float | None = ...,
+        max_nms_num: int | None = ...,
+        max_post_nms_num: int | None = ...,
+        min_size: float | None = ...,
+    ) -> None: ...
+
+class BBoxRegParameter(Message):
+    BBOX_MEAN_FIELD_NUMBER: ClassVar[int]
+    BBOX_STD_FIELD_NUMBER: ClassVar[int]
+    CLS_LIST_FIELD_NUMBER: ClassVar[int]
+    bbox_mean: RepeatedScalarFieldContainer[float]
+    bbox_std: RepeatedScalarFieldContainer[float]
+    cls_list: float
+    def __init__(
+        self,
+        *,
+        bbox_mean: Iterable[float] | None = ...,
+        bbox_std: Iterable[float] | None = ...,
+        cls_list: float | None = ...,
+    ) -> None: ...
+
+class DecodeBBoxParameter(Message):
+    GT_IOU_THR_FIELD_NUMBER: ClassVar[int]
+    gt_iou_thr: float
+    def __init__(self, *, gt_iou_thr: float | None = ...) -> None: ...
+
+class CenterLossParameter(Message):
+    NUM_OUTPUT_FIELD_NUMBER: ClassVar[int]
+    CENTER_FILLER_FIELD_NUMBER: ClassVar[int]
+    AXIS_FIELD_NUMBER: ClassVar[int]
+    num_output: int
+    center_filler: FillerParameter
+    axis: int
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        center_filler: FillerParameter | None = ...,
+        axis: int | None = ...,
+    ) -> None: ...
+
+class ContinuationIndicatorParameter(Message):
+    TIME_STEP_FIELD_NUMBER: ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: ClassVar[int]
+    time_step: int
+    batch_size: int
+    def __init__(self, *, time_step: int | None = ..., batch_size: int | None = ...) -> None: ...
+
+class CTCParameter(Message):
+    class Decoder(int, metaclass=EnumTypeWrapper):
+        best_path: ClassVar[CTCParameter.Decoder]
+        best_path_thres: ClassVar[CTCParameter.Decoder]
+        prefix_search: ClassVar[CTCParameter.Decoder]
+
+    best_path: ClassVar[CTCParameter.Decoder]
+    best_path_thres: ClassVar[CTCParameter.Decoder]
+    prefix_search: ClassVar[CTCParameter.Decoder]
+    THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    DECODE_TYPE_FIELD_NUMBER: ClassVar[int]
+    threshold: float
+    decode_type: CTCParameter.Decoder
+    def __init__(self, *, threshold: float | None = ..., decode_type: CTCParameter.Decoder | None = ...) -> None: ...
+
+class LabelSpecificAddParameter(Message):
+    BIAS_FIELD_NUMBER: ClassVar[int]
+    TRANSFORM_TEST_FIELD_NUMBER: ClassVar[int]
+    bias: float
+    transform_test: bool
+    def __init__(self, *, bias: float | None = ..., transform_test: bool | None = ...) -> None: ...
+
+class MarginInnerProductParameter(Message):
+    class MarginType(int, metaclass=EnumTypeWrapper):
+        SINGLE: ClassVar[MarginInnerProductParameter.MarginType]
+        DOUBLE: ClassVar[MarginInnerProductParameter.MarginType]
+        TRIPLE: ClassVar[MarginInnerProductParameter.MarginType]
+        QUADRUPLE: ClassVar[MarginInnerProductParameter.MarginType]
+
+    SINGLE: ClassVar[MarginInnerProductParameter.MarginType]
+    DOUBLE: ClassVar[MarginInnerProductParameter.MarginType]
+    TRIPLE: ClassVar[MarginInnerProductParameter.MarginType]
+    QUADRUPLE: ClassVar[MarginInnerProductParameter.MarginType]
+    NUM_OUTPUT_FIELD_NUMBER: ClassVar[int]
+    TYPE_FIELD_NUMBER: ClassVar[int]
+    WEIGHT_FILLER_FIELD_NUMBER: ClassVar[int]
+    AXIS_FIELD_NUMBER: ClassVar[int]
+    BASE_FIELD_NUMBER: ClassVar[int]
+    GAMMA_FIELD_NUMBER: ClassVar[int]
+    POWER_FIELD_NUMBER: ClassVar[int]
+    ITERATION_FIELD_NUMBER: ClassVar[int]
+    LAMBDA_MIN_FIELD_NUMBER: ClassVar[int]
+    num_output: int
+    type: MarginInnerProductParameter.MarginType
+    weight_filler: FillerParameter
+    axis: int
+    base: float
+    gamma: float
+    power: float
+    iteration: int
+    lambda_min: float
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        type: MarginInnerProductParameter.MarginType | None = ...,
+        weight_filler: FillerParameter | None = ...,
+        axis: int | None = ...,
+        base: float | None = ...,
+        gamma: float | None = ...,
+        power: float | None = ...,
+        iteration: int | None = ...,
+        lambda_min: float | None = ...,
+    ) -> None: ...
+
+class MaskResizeParameter(Message):
+    OUTPUT_HEIGHT_FIELD_NUMBER: ClassVar[int]
+    OUTPUT_WIDTH_FIELD_NUMBER: ClassVar[int]
+    output_height: int
+    output_width: int
+    def __init__(self, *, output_height: int | None = ..., output_width: int | None = ...) -> None: ...
+
+class ReverseParameter(Message):
+    AXIS_FIELD_NUMBER: ClassVar[int]
+    axis: int
+    def __init__(self, *, axis: int | None = ...) -> None: ...
+
+class TransposeParameter(Message):
+    DIM_FIELD_NUMBER: ClassVar[int]
+    dim: RepeatedScalarFieldContainer[int]
+    def __init__(self, *, dim: Iterable[int] | None = ...) -> None: ...
+
+class UnrolledLSTMParameter(Message):
+    NUM_OUTPUT_FIELD_NUMBER: ClassVar[int]
+    CLIPPING_THRESHOLD_FIELD_NUMBER: ClassVar[int]
+    WEIGHT_FILLER_FIELD_NUMBER: ClassVar[int]
+    BIAS_FILLER_FIELD_NUMBER: ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: ClassVar[int]
+    num_output: int
+    clipping_threshold: float
+    weight_filler: FillerParameter
+    bias_filler: FillerParameter
+    batch_size: int
+    def __init__(
+        self,
+        *,
+        num_output: int | None = ...,
+        clipping_threshold: float | None = ...,
+        weight_filler: FillerParameter | None = ...,
+        bias_filler: FillerParameter | None = ...,
+        batch_size: int | None = ...,
     ) -> None: ...

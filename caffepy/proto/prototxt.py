@@ -9,6 +9,8 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from caffepy.errors import ProtoError
+from caffepy.proto import unread
+from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.files import HEAD, PathLike, kind_of, open_binary, remedy, replacing
 from caffepy.proto.text_errors import explain
 
@@ -32,7 +34,30 @@ def parse(text: str, message: type[M], source: str = "<string>") -> M:
     Text pasted from the web is understood: odd spaces, curly quotes, any line ends. Raises UnknownFieldError for a
     field the schema does not have, ProtoError for everything else that is wrong.
     """
+    return _parse(_clean(text), message, source)
+
+
+def parse_net(text: str, source: str = "<string>") -> NetParameter:
+    """As `parse`, of a net; what the schema does not have stands in `unread` of the layer, or of the net.
+
+    It is there for `settings.settle`, which knows whether it changes anything in the net that is built.
+    """
     text = _clean(text)
+    try:
+        return _parse(text, NetParameter, source)
+    except ProtoError as error:
+        found = unread.find(text, source)
+        if not found:
+            raise
+        try:
+            net = _parse(unread.without(text, found), NetParameter, source)
+        except ProtoError:
+            raise error from None
+    unread.keep(net, found)
+    return net
+
+
+def _parse(text: str, message: type[M], source: str) -> M:
     parsed = message()
     try:
         text_format.Parse(text, parsed)
@@ -49,6 +74,15 @@ def read(path: PathLike, message: type[M]) -> M:
 
     Raises MissingFileError for a file that cannot be opened, and what `parse` raises.
     """
+    return parse(_read(path), message, os.fspath(path))
+
+
+def read_net(path: PathLike) -> NetParameter:
+    """As `read`, of a net, with what the schema does not have as `parse_net` keeps it."""
+    return parse_net(_read(path), os.fspath(path))
+
+
+def _read(path: PathLike) -> str:
     name = os.fspath(path)
     with open_binary(path) as file:
         data = file.read()
@@ -62,7 +96,7 @@ def read(path: PathLike, message: type[M]) -> M:
     text = _decode(data)
     if text.lstrip().lower().startswith(("<!doctype", "<html")):
         raise ProtoError(f"{name}: expected a prototxt and found a web page; download the raw file")
-    return parse(text, message, name)
+    return text
 
 
 def format(message: Message) -> str:

@@ -7,10 +7,12 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
+from google.protobuf.unknown_fields import UnknownFieldSet
 from numpy.typing import NDArray
 
 from caffepy.errors import ArgumentError, ProtoError
 from caffepy.proto.caffe_pb2 import BlobProto, NetParameter
+from caffepy.proto.wire import VARINT
 
 FloatArray = NDArray[np.float32]
 Layerwise = Sequence[Sequence[FloatArray]]
@@ -26,14 +28,34 @@ def is_legacy(proto: BlobProto) -> bool:
 
 
 def blob_shape(proto: BlobProto) -> tuple[int, ...]:
-    """The shape a BlobProto gives: 4 axes for a legacy one, () for one that gives none.
+    """The shape a BlobProto gives: 4 axes for a legacy one, 5 for one of C3D, () for one that gives none.
 
     Raises ProtoError for a negative axis or more than 32 axes.
     """
     shape = (proto.num, proto.channels, proto.height, proto.width) if is_legacy(proto) else tuple(proto.shape.dim)
+    if (width := _c3d_width(proto)) is not None:
+        shape = (*shape, width)
     if len(shape) > _MOST_AXES or any(axis < 0 for axis in shape):
         raise ProtoError(f"a blob has the shape {shape}; axes are at most {_MOST_AXES} and not negative")
     return shape
+
+
+def is_c3d(proto: BlobProto) -> bool:
+    """Whether C3D wrote it: num, channels, length, height and width as fields 1 to 5, data and diff as 6 and 7."""
+    return _c3d_width(proto) is not None
+
+
+def _c3d_width(proto: BlobProto) -> int | None:
+    """What is a number where Caffe has data."""
+    for field in UnknownFieldSet(proto):  # type: ignore[attr-defined]
+        if field.field_number == BlobProto.DATA_FIELD_NUMBER and field.wire_type == VARINT:
+            return int(field.data)
+    return None
+
+
+def blob_values(proto: BlobProto) -> Sequence[float]:
+    """The values of a BlobProto in memory, whoever wrote it."""
+    return proto.diff if is_c3d(proto) else proto.double_data or proto.data
 
 
 def blob_array(proto: BlobProto) -> FloatArray:
@@ -42,7 +64,7 @@ def blob_array(proto: BlobProto) -> FloatArray:
     Raises ProtoError if the number of values does not fit the shape.
     """
     shape = blob_shape(proto)
-    values = proto.double_data or proto.data
+    values = blob_values(proto)
     check_count(shape, len(values), "the blob")
     with np.errstate(over="ignore"):
         return np.array(values, np.float32).reshape(shape)

@@ -1,10 +1,11 @@
 """What is wrong with a prototxt, where, and what to do about it."""
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.text_format import ParseError
 
 from caffepy.errors import ProtoError, UnknownFieldError
@@ -62,7 +63,7 @@ def explain(error: ParseError, body: str, source: str, root: Descriptor) -> Prot
     at = text.offset(error.GetLine() or 1, error.GetColumn() or 1)
     blocks = _open_blocks(body[:at])
     if unknown := _UNKNOWN.search(reason):
-        return _unknown_field(text, at, blocks, unknown[2], root)
+        return _unclosed(text, at, blocks, unknown[2], root) or unknown_field(text, at, blocks, unknown[2], root)
     if body[at : at + 1] in ("}", ">") and not blocks:
         return ProtoError(text.show(at, f"{body[at]!r} closes nothing; remove it, or open its block before"))
     left_open = _open_blocks(body)
@@ -71,9 +72,9 @@ def explain(error: ParseError, body: str, source: str, root: Descriptor) -> Prot
         around = f", nor is {', '.join(block.shown(text) for block in reversed(outer))} around it" if outer else ""
         return ProtoError(text.show(last.at, f"the block `{last.name} {{` is never closed{around}; add '}}'"))
     if wrong := _ENUM.search(reason):
-        reason = _wrong_value(wrong[1], wrong[2], root)
+        reason = _wrong_value(root.file.pool.FindEnumTypeByName(wrong[1]), wrong[2])
     elif twice := _TWICE.search(reason):
-        reason = f"{twice[2]!r} is given a second time in {_short(twice[1])}, which takes one; remove one of them"
+        reason = _twice(twice[1], twice[2])
     elif no_string := _NO_STRING.search(reason):
         reason = f"expected a string in quotes, found {no_string[1] or 'the end of the text'}"
     else:
@@ -83,23 +84,26 @@ def explain(error: ParseError, body: str, source: str, root: Descriptor) -> Prot
     return ProtoError(text.show(at, reason))
 
 
-def _unknown_field(text: Text, at: int, blocks: list[Block], name: str, root: Descriptor) -> ProtoError:
-    """A field that its message does not have; if one around has it, a block before it may not be closed."""
-    types: list[Any] = [root]
-    for block in blocks:
-        types.append(types[-1].fields_by_name[block.name].message_type)
-    *outer, here = types
-    around = [depth for depth, message in enumerate(outer) if name in message.fields_by_name]
+def unknown_value(text: Text, at: int, enum: EnumDescriptor, value: str) -> ProtoError:
+    """The error for a value that its enum does not have."""
+    return ProtoError(text.show(at, _wrong_value(enum, value)))
+
+
+def given_twice(text: Text, at: int, message: Descriptor, name: str) -> ProtoError:
+    """The error for a second value of a field that has one."""
+    return ProtoError(text.show(at, _twice(message.full_name, name)))
+
+
+def unknown_field(text: Text, at: int, blocks: Sequence[Block], name: str, root: Descriptor) -> UnknownFieldError:
+    """The error for a field that its message, the innermost of the open `blocks`, does not have."""
+    *outer, here = _messages(blocks, root)
+    around = [message.name for message in outer if name in message.fields_by_name]
     what = f"{here.name} has no field {name!r}"
-    if around and _open_blocks(text.body):
-        block, owner = blocks[around[-1]], outer[around[-1]].name
-        why = f"the block `{block.name} {{` is not closed before line {text.line(at)}: {what}, {owner} has; add '}}'"
-        return ProtoError(text.show(block.at, why))
     stems = {known.removesuffix("_param"): known for known in here.fields_by_name}
     near = get_close_matches(name.lower().removesuffix("_param"), stems, 1, 0.7)
     inside = [f.name for f in here.fields if f.message_type and name in f.message_type.fields_by_name]
     if around:
-        what += f", {outer[around[-1]].name} has; is it in the wrong block?"
+        what += f", {around[-1]} has; is it in the wrong block?"
     elif near:
         what += f"; did you mean {stems[near[0]]!r}? if not, the file may be made for a fork of Caffe"
     elif inside:
@@ -109,11 +113,34 @@ def _unknown_field(text: Text, at: int, blocks: list[Block], name: str, root: De
     return UnknownFieldError(text.show(at, what))
 
 
-def _wrong_value(where: str, value: str, root: Descriptor) -> str:
-    names = [allowed.name for allowed in root.file.pool.FindEnumTypeByName(where).values]
+def _unclosed(text: Text, at: int, blocks: Sequence[Block], name: str, root: Descriptor) -> ProtoError | None:
+    """The error for a field that a message around has, where a block before it is never closed."""
+    *outer, here = _messages(blocks, root)
+    around = [depth for depth, message in enumerate(outer) if name in message.fields_by_name]
+    if not around or not _open_blocks(text.body):
+        return None
+    block, owner = blocks[around[-1]], outer[around[-1]].name
+    why = f"the block `{block.name} {{` is not closed before line {text.line(at)}: {here.name} has no field {name!r}, "
+    return ProtoError(text.show(block.at, f"{why}{owner} has; add '}}'"))
+
+
+def _messages(blocks: Sequence[Block], root: Descriptor) -> list[Any]:
+    """The messages that blocks inside one another describe, from the root."""
+    types: list[Any] = [root]
+    for block in blocks:
+        types.append(types[-1].fields_by_name[block.name].message_type)
+    return types
+
+
+def _twice(message: str, name: str) -> str:
+    return f"{name!r} is given a second time in {_short(message)}, which takes one; remove one of them"
+
+
+def _wrong_value(enum: EnumDescriptor, value: str) -> str:
+    names = [allowed.name for allowed in enum.values]
     near = get_close_matches(value.strip("\"'").upper(), names, 3, 0.5)
     hint = f"did you mean {' or '.join(near)}?" if near and len(names) > _FEW else f"it has {', '.join(names)}"
-    return f"{_short(where)} has no value {value}; {hint}"
+    return f"{_short(enum.full_name)} has no value {value}; {hint}"
 
 
 def _open_blocks(text: str) -> list[Block]:

@@ -16,12 +16,21 @@ _V1_SPELLED = {  # the other types are their words in capitals run together: INN
     "ARGMAX": "ArgMax",
     "BN": "BN",
     "BNLL": "BNLL",
+    "CONVOLUTION3D": "Convolution3D",
+    "DECONVOLUTION3D": "Deconvolution3D",
     "HDF5_DATA": "HDF5Data",
     "HDF5_OUTPUT": "HDF5Output",
     "LRN": "LRN",
+    "LSTM": "LSTM",
+    "LSTM_UNIT": "LSTMUnit",
     "MVN": "MVN",
+    "POOLING3D": "Pooling3D",
+    "PRELU": "PReLU",
     "RELU": "ReLU",
+    "ROIPOOLING": "ROIPooling",
+    "SMOOTH_L1_LOSS": "SmoothL1Loss",
     "SOFTMAX_LOSS": "SoftmaxWithLoss",
+    "SPP": "SPP",
     "TANH": "TanH",
 }
 _DATA_LAYERS = {
@@ -124,13 +133,14 @@ def _upgrade_v1(old: V1LayerParameter) -> LayerParameter:
 def _upgrade_input(param: NetParameter) -> str:
     """`input` fields become one layer of type Input, put first; without dimensions they only go, as in Caffe.
 
-    Old Caffe left the dimensions out of the .caffemodels it wrote.
+    Old Caffe left the dimensions out of the .caffemodels it wrote. C3D gives five for each input.
     """
     names, shapes = list(param.input), list(param.input_shape)
     kind = "input_shape"
     if not shapes:
         dims, kind = list(param.input_dim), "groups of 4 input_dim"
-        shapes = [BlobShape(dim=dims[at : at + 4]) for at in range(0, len(dims) - 3, 4)]
+        axes = 5 if len(dims) == 5 * len(names) else 4
+        shapes = [BlobShape(dim=dims[at : at + axes]) for at in range(0, len(dims) - axes + 1, axes)]
     if len(shapes) < len(names) and (shapes or param.input_dim):
         raise ProtoError(f"the net has {len(names)} input ({', '.join(names)}) and {len(shapes)} {kind}; give one each")
     if shapes:

@@ -3,7 +3,14 @@
 from typing import NamedTuple
 
 from caffepy.errors import ProtoError
-from caffepy.proto.caffe_pb2 import ConvolutionParameter, LayerParameter, NetParameter, PoolingParameter
+from caffepy.proto.caffe_pb2 import (
+    ConvolutionParameter,
+    EltwiseParameter,
+    LayerParameter,
+    NetParameter,
+    PoolingParameter,
+)
+from caffepy.proto.upgrade_windows import spell_windows
 
 _SIDES = ("pad_l", "pad_r", "pad_t", "pad_b")
 _LOWEST = -3.4028234663852886e38  # -FLT_MAX: never the maximum of a window
@@ -21,14 +28,15 @@ class _Sides(NamedTuple):
 def upgrade_forks(param: NetParameter) -> list[str]:
     """Replace what Caffe says in other words, in place; says what was changed.
 
-    ceil_mode becomes round_mode, images_in_color is_color, relu6 the type ReLU6, EltwiseAccuracy Accuracy, AVE_EXC_PAD
-    without a padding AVE; pad_l, pad_r, pad_t, pad_b and pad_type become pad_h and pad_w, or a layer of type Pad put
+    ceil_mode becomes round_mode, images_in_color is_color, relu6 the type ReLU6, EltwiseAccuracy Accuracy,
+    EltwiseProduct Eltwise, VoxelSoftmax Softmax, AVE_EXC_PAD without a padding AVE, windows as `spell_windows` says;
+    pad_l, pad_r, pad_t, pad_b and pad_type become pad_h and pad_w, or a layer of type Pad put
     before. Raises ProtoError for a padding that cannot be told beforehand, or AVE_EXC_PAD with one.
     """
     notes: list[str] = []
     layers: list[LayerParameter] = []
     for layer in param.layer:
-        notes += _respell(layer)
+        notes += [f"layer {layer.name!r}: {note}" for note in (*_respell(layer), *spell_windows(layer))]
         if _pads_sides(layer):
             pads = _even_padding(layer)
             notes.append(
@@ -44,7 +52,7 @@ def upgrade_forks(param: NetParameter) -> list[str]:
 
 
 def _respell(layer: LayerParameter) -> list[str]:
-    notes = []
+    notes: list[str] = []
     pooling, image, relu = layer.pooling_param, layer.image_data_param, layer.relu_param
     if pooling.HasField("ceil_mode"):
         if not pooling.HasField("round_mode"):
@@ -67,7 +75,13 @@ def _respell(layer: LayerParameter) -> list[str]:
             layer.accuracy_param.ignore_label = old.ignore_label
         layer.ClearField("eltwise_accuracy_param")
         notes.append("EltwiseAccuracy upgraded to Accuracy")
-    return [f"layer {layer.name!r}: {note}" for note in notes]
+    if layer.type == "EltwiseProduct":
+        layer.type, layer.eltwise_param.operation = "Eltwise", EltwiseParameter.PROD
+        notes.append("EltwiseProduct upgraded to Eltwise")
+    if layer.type == "VoxelSoftmax":
+        layer.type = "Softmax"
+        notes.append("VoxelSoftmax upgraded to Softmax")
+    return notes
 
 
 def _window(layer: LayerParameter) -> ConvolutionParameter | PoolingParameter:

@@ -102,6 +102,11 @@ extern "C" __global__ void silence_backward(int count, float* bottom_diff) {
   FOR_EACH(i, count) bottom_diff[i] = 0;
 }
 
+// scaled = values * scale
+extern "C" __global__ void dropout_scale(int count, const float* values, float scale, float* scaled) {
+  map(count, values, scaled, [scale](float x) { return x * scale; });
+}
+
 // bottom_diff = top_diff * mask
 extern "C" __global__ void dropout_backward(int count, const float* top_diff, const float* mask, float* bottom_diff) {
   map(count, top_diff, mask, bottom_diff, [](float dy, float factor) { return dy * factor; });

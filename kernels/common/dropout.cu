@@ -2,15 +2,14 @@
 //
 // Layout     equally large arrays of `count` floats; top may be bottom.
 // Launch     1-D, any grid (grid-stride over groups of 8). Deterministic: the mask hangs on seed[0] and place alone.
-// Constants  dropout_ratio
+// Constants  dropout_ratio, kept
 // Source     Srivastava et al. 2014
 #include "fours.cuh"
 #include "philox.cuh"
 
-// mask[i] = 1 / (1 - dropout_ratio) if u[i] >= dropout_ratio else 0; top = bottom * mask
+// mask[i] = kept if u[i] >= dropout_ratio else 0; top = bottom * mask
 extern "C" __global__ void dropout_forward(
     int count, const float* bottom_data, const int* seed, float* mask, float* top_data) {
-  constexpr float kept = float(1 / (1 - double(dropout_ratio)));
   const bool in_fours = aligned(bottom_data, mask, top_data);
   FOR_EACH(group, (count + 7) / 8) {
     const Block block = philox(Word(group) + 1, Word(seed[0]));

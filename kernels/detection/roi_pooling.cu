@@ -17,6 +17,16 @@ extern "C" __global__ void roi_check(
   }
 }
 
+// padded = region_data, but each side out by ratio * (x2 - x1 + 1), or of y
+extern "C" __global__ void roi_pad(int count, const float* region_data, float ratio, float* padded) {
+  FOR_EACH(i, count) {
+    const int side = i % 5, axis = (side + 1) % 2;
+    const float* region = region_data + (i - side);
+    const float out = ratio * (region[3 + axis] - region[1 + axis] + 1);
+    padded[i] = side == 0 ? region[0] : side < 3 ? region[side] - out : region[side] + out;
+  }
+}
+
 __device__ __forceinline__ Line line(float first, float last, float scale, int bins) {
   const float begin = roundf(first * scale), end = roundf(last * scale);
   return {begin, 0, max(end - begin + 1, 1.0f) / bins};

@@ -224,6 +224,7 @@ def test_statistics_gathered_in_training(tmp_path: Path, run: Run):
     for layer in (
         "BatchNorm batch_norm_param { eps: 0.01 }",
         "BatchNorm batch_norm_param { eps: 0.01 add_eps_before_sqrt: false }",
+        "BatchNorm batch_norm_param { eps: 0.01 scale_bias: true }",
         "BN bn_param { eps: 0.01 }",
         "BN bn_param { bn_mode: INFERENCE }",
     ):

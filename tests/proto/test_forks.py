@@ -131,6 +131,10 @@ def pool(settings: str, method: str = "MAX") -> str:
             'layer { type: "ImageData" image_data_param { images_in_color: false } }',
             'layer { type: "ImageData" image_data_param { is_color: false } }',
         ),
+        ('layer { type: "EltwiseProduct" }', 'layer { type: "Eltwise" eltwise_param { operation: PROD } }'),
+        (conv("hole: 2"), conv("dilation: 2")),
+        (conv("hole_h: 2"), conv("dilation: 2 dilation: 1")),
+        (conv("kstride: 4"), conv("dilation: 4")),
     ],
 )
 def test_fields_that_caffe_spells_otherwise(fork: str, caffe: str) -> None:

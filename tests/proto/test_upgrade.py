@@ -22,7 +22,12 @@ V1_TYPES = """
     SOFTMAX_LOSS SoftmaxWithLoss, SPLIT Split, SLICE Slice, TANH TanH, WINDOW_DATA WindowData, THRESHOLD Threshold,
     BN BN, CROP Crop, ELTWISE_ACCURACY Accuracy, IMAGE_SEG_DATA ImageSegData,
     MULTI_STAGE_MEANFIELD MultiStageMeanfield, SIGMOID_LOSS SigmoidLoss, UNPOOLING Unpooling,
-    WINDOW_SEG_DATA WindowSegData
+    WINDOW_SEG_DATA WindowSegData, BATCH_NORM BatchNorm, INSANITY Insanity, INTERP Interp, LSTM LSTM,
+    LSTM_UNIT LSTMUnit, NORMALIZE Normalize, PRELU PReLU, RESHAPE Reshape, ROIPOOLING ROIPooling,
+    SEG_ACCURACY SegAccuracy, SMOOTH_L1_LOSS SmoothL1Loss, SPP SPP, CONVOLUTION3D Convolution,
+    DECONVOLUTION3D Deconvolution, POOLING3D Pooling, VIDEO_DATA VideoData, VOLUME_DATA VolumeData,
+    VIDEO_SEGMENTATION_DATA VideoSegmentationData, VIDEO_WITH_VOXEL_TRUTH_DATA VideoWithVoxelTruthData,
+    VOXEL_SOFTMAX Softmax, VOXEL_SOFTMAX_LOSS VoxelSoftmaxLoss, ELTWISE_PRODUCT Eltwise
 """
 
 

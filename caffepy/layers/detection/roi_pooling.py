@@ -52,31 +52,36 @@ class ROIPooling(_Regions):
 
     A region is item, x1, y1, x2, y2 in the image, times spatial_scale, rounded, in the features. Bin i of the rows has
     the rows floor(i * b) to ceil((i + 1) * b) from the region's first, b = rows / pooled_h, and so the columns, inside
-    the features; an empty bin gives 0.
+    the features; an empty bin gives 0. pad_ratio (MS-CNN) first moves each side out by that share of the region's size.
     """
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p = self.param.roi_pooling_param
         if not p.pooled_h or not p.pooled_w:
             raise self.error(f"pooled_h: {p.pooled_h} and pooled_w: {p.pooled_w} must be at least 1")
-        self.pooled, self.scale = (p.pooled_h, p.pooled_w), p.spatial_scale
+        self.pooled, self.scale, self.pad_ratio = (p.pooled_h, p.pooled_w), p.spatial_scale, p.pad_ratio
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         self.settle(bottom_shapes)
         top = self.regions, self.channels, *self.pooled
         self.mask: State = self.state("mask", top, np.int32)
+        if self.pad_ratio:
+            self.padded: State = self.state("padded", (self.regions, 5))
         return [top]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         features, regions = bottom[0].data, bottom[1].data
         self.check(regions)
+        if self.pad_ratio:
+            roi_pad(regions, self.pad_ratio, self.padded.array)
+            regions = self.padded.array
         sizes = self.items, self.channels, self.height, self.width, *self.pooled
         roi_pool_forward(features, regions, *sizes, self.scale, self.mask.array, top[0].data)
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         if propagate_down[0]:
             sizes = self.items, self.channels, self.height, self.width, *self.pooled, self.regions
-            regions, mask = bottom[1].data, self.mask.array
+            regions, mask = self.padded.array if self.pad_ratio else bottom[1].data, self.mask.array
             roi_pool_backward(top[0].diff, regions, mask, *sizes, self.scale, bottom[0].diff)
 
 
@@ -127,6 +132,16 @@ def roi_check(region_data: Floats, regions: int, items: int, wrong: Ints, item: 
     bad = ~((given > -1) & (given < items))
     wrong[0] = bad.argmax() if bad.any() else -1
     item[0] = given[wrong[0]] if bad.any() else 0
+
+
+@kernel("roi_pooling.cu", per="padded")
+def roi_pad(region_data: Floats, ratio: float, padded: Floats) -> None:
+    """padded = region_data, but each side out by ratio * (x2 - x1 + 1), or of y"""
+    given = region_data.reshape(-1, 5)
+    out = np.float32(ratio) * (given[:, 3:] - given[:, 1:3] + 1)
+    padded[:, 0] = given[:, 0]
+    np.subtract(given[:, 1:3], out, out=padded[:, 1:3])
+    np.add(given[:, 3:], out, out=padded[:, 3:])
 
 
 @kernel("roi_pooling.cu", per="top_data")

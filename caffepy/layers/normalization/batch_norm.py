@@ -1,5 +1,6 @@
 """BatchNorm: each channel to mean 0 and variance 1, by the batch's statistics or by those gathered before."""
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -9,7 +10,12 @@ from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers.basis.channelwise import channel_blocks, channel_products, channel_sums
+from caffepy.layers.common.scale import bias_backward_weights, scale_backward, scale_backward_weights, scale_forward
 from caffepy.proto.caffe_pb2 import TEST, FillerParameter
+
+log = logging.getLogger("caffepy")
+
+_STATISTICS = 3  # of the weights
 
 
 @register("BatchNorm", bottoms=1, tops=1)
@@ -19,6 +25,10 @@ class BatchNorm(Layer):
     Weights: sums of means (c) and of variances (c) over the batches seen, each sum multiplied by
     moving_average_fraction before the next is added, and the sum of the weights they were added with (1). Global
     statistics are the first two divided by the third (Caffe: batch_norm_layer.cpp). They are not learned.
+
+    With scale_bias, scale_filler or bias_filler (NVCaffe), or bias_term (Intel), top is multiplied by a fourth weight
+    (c) and a fifth (c) is added; both are learned. Weights of a file have them too where the prototxt does not say so.
+    A file's third blob that is 0, as NVCaffe writes it, is taken for 1.
     """
 
     in_place = True
@@ -35,12 +45,32 @@ class BatchNorm(Layer):
             raise self.error(
                 "add_eps_before_sqrt: false is there for use_global_stats: true only; leave it out for training"
             )
-        for index, spec in enumerate(self.param.param):
+        for index, spec in enumerate(self.param.param[:_STATISTICS]):
             if spec.lr_mult != 0:
                 raise self.error(f"param {index}: lr_mult is {spec.lr_mult:g}; the statistics are not learned, give 0")
         channels = self._channels(bottom_shapes[0])
         for shape in ((channels,), (channels,), (1,)):
             self.add_weights(shape, FillerParameter())
+        if p.scale_bias or p.bias_term or p.HasField("scale_filler") or p.HasField("bias_filler"):
+            self._add_scale()
+
+    def _add_scale(self) -> None:
+        p, shape = self.param.batch_norm_param, self.blobs[0].shape
+        one = p.filler if p.HasField("filler") else FillerParameter(value=1)
+        self.add_weights(shape, p.scale_filler if p.HasField("scale_filler") else one)
+        self.add_weights(shape, p.bias_filler)
+
+    def adopt(self, shapes: Sequence[Shape]) -> Sequence[Shape]:
+        if len(shapes) == _STATISTICS + 2 > len(self.blobs):
+            log.info("layer %r: the file has a scale and a bias for it, which are learned too", self.name)
+            self._add_scale()
+        return [tuple(length for length in shape if length != 1) or (1,) for shape in shapes]  # NVCaffe: (1, c, 1, 1)
+
+    def loaded(self) -> None:
+        factor = self.blobs[_STATISTICS - 1].data
+        if factor[0] == 0 and any(blob.data.any() for blob in self.blobs[: _STATISTICS - 1]):
+            log.info("layer %r: mean and variance are taken as they are: their factor is 0, as of NVCaffe", self.name)
+            factor[...] = 1
 
     def _channels(self, bottom: Shape) -> int:
         return bottom[1] if len(bottom) > 1 else 1
@@ -53,35 +83,53 @@ class BatchNorm(Layer):
         self.extent = (bottom[0] if bottom else 1), channels, math.prod(bottom[2:])
         self.mean: State = self.state("mean", (channels,))
         self.variance: State = self.state("variance", (channels,))
-        if not self.use_global_stats:
+        if not self.use_global_stats or len(self.blobs) > _STATISTICS:
             self.normalized: State = self.state("normalized", bottom)
+        if not self.use_global_stats:
             self.mean_diff: State = self.state("mean_diff", (channels,))
             self.mean_product: State = self.state("mean_product", (channels,))
         return [bottom]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         data, mean, variance = bottom[0].data, self.mean.array, self.variance.array
-        mean_sum, variance_sum, weight_sum = (blob.data for blob in self.params)
+        mean_sum, variance_sum, weight_sum, *scale = (blob.data for blob in self.params)
+        normalized = self.normalized.array if scale or not self.use_global_stats else None
         if self.use_global_stats:
             batch_norm_global_stats(mean_sum, variance_sum, weight_sum, mean, variance)
             if self.adds_to_deviation:
                 batch_norm_widen(self.eps, variance)
-            batch_norm_forward(data, mean, variance, *self.extent, None, top[0].data, eps=self.added)
-            return
-        batch_norm_batch_stats(data, *self.extent, mean, variance)
-        values = self.extent[0] * self.extent[2]
-        batch_norm_gather_stats(mean, variance, values, mean_sum, variance_sum, weight_sum, fraction=self.fraction)
-        batch_norm_forward(data, mean, variance, *self.extent, self.normalized.array, top[0].data, eps=self.eps)
+        else:
+            batch_norm_batch_stats(data, *self.extent, mean, variance)
+            values = self.extent[0] * self.extent[2]
+            batch_norm_gather_stats(mean, variance, values, mean_sum, variance_sum, weight_sum, fraction=self.fraction)
+        batch_norm_forward(data, mean, variance, *self.extent, normalized, top[0].data, eps=self.added)
+        if scale:
+            scale_forward(top[0].data, scale[0], scale[1], *self.extent, None, top[0].data)
 
     @property
     def added(self) -> float:
         """What is added to a variance before its root is taken."""
         return 0.0 if self.adds_to_deviation else self.eps
 
+    def _backward_scale(self, top_diff: Floats, bottom_diff: Floats | None) -> None:
+        """The diffs of the scale and the bias, and in bottom_diff that of what they are applied to."""
+        scale, bias = self.params[_STATISTICS:]
+        if self.param_propagate_down[_STATISTICS]:
+            scale_backward_weights(self.normalized.array, top_diff, *self.extent, scale.diff, accumulate=True)
+        if self.param_propagate_down[_STATISTICS + 1]:
+            bias_backward_weights(top_diff, *self.extent, bias.diff, accumulate=True)
+        if bottom_diff is not None:
+            scale_backward(top_diff, scale.data, *self.extent, bottom_diff)
+
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        top_diff, variance = top[0].diff, self.variance.array
+        if len(self.blobs) > _STATISTICS:
+            self._backward_scale(top_diff, bottom[0].diff if propagate_down[0] else None)
         if not propagate_down[0]:
             return
-        top_diff, bottom_diff, variance = top[0].diff, bottom[0].diff, self.variance.array
+        bottom_diff = bottom[0].diff
+        if len(self.blobs) > _STATISTICS:
+            top_diff = bottom_diff
         if self.use_global_stats:
             batch_norm_global_backward(top_diff, variance, *self.extent, bottom_diff, eps=self.added)
             return

@@ -45,7 +45,9 @@ def spatial_biases(net: Net) -> Iterator[tuple[Layer, Floats]]:
             yield layer, layer.blobs[1].data.reshape(-1)
         elif isinstance(layer, BatchNorm) and layer.use_global_stats:
             mean, variance = layer.mean.host, layer.variance.host
-            yield layer, np.asarray(-mean / np.sqrt(variance + layer.added), np.float32)
+            bias = np.asarray(-mean / np.sqrt(variance + layer.added), np.float32)
+            affine = [blob.data for blob in layer.blobs[3:]]
+            yield layer, bias * affine[0] + affine[1] if affine else bias
 
 
 def _psi(values: Floats, size: tuple[int, ...]) -> Floats:

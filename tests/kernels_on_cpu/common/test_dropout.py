@@ -17,17 +17,17 @@ from tests.layers.runner import build
 def test_mask_is_philoxs(size: int, seed: int, ratio: float, start: int, monkeypatch: pytest.MonkeyPatch) -> None:
     bottom = np.random.default_rng(0).standard_normal(size).astype(np.float32)
     uniform = np.random.Generator(np.random.Philox(key=seed)).random(size, np.float32)
-    expected = (uniform >= np.float32(ratio)) * np.float32(1 / (1 - ratio))
+    expected = (uniform >= np.float32(ratio)) * np.float32(1.5)
 
-    def on_cpu(bottom_data, seed, mask, top_data, *, dropout_ratio):
+    def on_cpu(bottom_data, seed, mask, top_data, *, dropout_ratio, kept):
         mask[...] = expected
         top_data[...] = bottom_data * expected
 
     monkeypatch.setattr(dropout_forward, "twin", on_cpu)
     mask, top = np.full(size, np.nan, np.float32), np.full(size, np.nan, np.float32)
     seeds, exact = np.array([seed], np.int32), {"rtol": 0, "atol": 0, "start": start}
-    check_bodies(dropout_forward, bottom, seeds, mask, top, dropout_ratio=ratio, **exact)
-    check_bodies(dropout_forward, bottom, seeds, mask, bottom, dropout_ratio=ratio, **exact)
+    check_bodies(dropout_forward, bottom, seeds, mask, top, dropout_ratio=ratio, kept=1.5, **exact)
+    check_bodies(dropout_forward, bottom, seeds, mask, bottom, dropout_ratio=ratio, kept=1.5, **exact)
 
 
 def test_every_pass_on_a_gpu_draws_anew_and_repeats_by_seed() -> None:

@@ -6,6 +6,7 @@ import pytest
 from caffepy.errors import LayerError
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.rng import set_random_seed
+from tests.gpu_mode import running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 
@@ -58,6 +59,29 @@ def test_at_test_time_it_is_the_identity(names):
     np.testing.assert_array_equal(case.backward()[0], diff)
 
 
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("names", ['bottom: "x" top: "y"', 'bottom: "x" top: "x"'])
+def test_faster_rcnn_scales_when_testing(mode, names):
+    text = f'type: "Dropout" {names} dropout_param {{ dropout_ratio: 0.75 scale_train: false }}'
+    rng = np.random.default_rng(12)
+    with running(mode):
+        case = build(text, [(40, 50)], TEST)
+        fill(case, rng)
+        data = case.bottom[0].data.copy()
+        np.testing.assert_array_equal(case.forward()[0], data / 4)
+        case.top[0].diff[...] = data
+        np.testing.assert_array_equal(case.backward()[0], data / 4)
+        case = build(text, [(40, 50)], TRAIN)
+        fill(case, rng)
+        data = case.bottom[0].data.copy()
+        (top,) = case.forward()
+        kept = top != 0
+        np.testing.assert_array_equal(top[kept], data[kept])
+        assert abs(kept.mean() - 0.25) < 4 * (0.25 * 0.75 / top.size) ** 0.5
+        case.top[0].diff[...] = 3
+        np.testing.assert_array_equal(case.backward()[0], 3 * kept)
+
+
 def test_samples_of_weights_are_drawn_when_testing_too():
     set_random_seed(11)
     case = build('type: "Dropout" dropout_param { sample_weights_test: true }', [(1000,)], TEST)
@@ -67,9 +91,11 @@ def test_samples_of_weights_are_drawn_when_testing_too():
 
 
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
-def test_gradient(phase):
+@pytest.mark.parametrize("scale_train", ["true", "false"])
+def test_gradient(phase, scale_train):
     rng = np.random.default_rng(9)
-    case = build('type: "Dropout" dropout_param { dropout_ratio: 0.4 }', [(2, 3, 4)], phase)
+    text = f'type: "Dropout" dropout_param {{ dropout_ratio: 0.4 scale_train: {scale_train} }}'
+    case = build(text, [(2, 3, 4)], phase)
     fill(case, rng)
     check_gradient(case, 0, rng)
     check_manners(case, rng)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from caffepy.errors import LayerError
+from tests.gpu_mode import running
 from tests.layers.runner import build, check_gradient, check_manners
 
 
@@ -64,6 +65,22 @@ def test_roi_pooling(regions):
     np.testing.assert_array_equal(case.forward()[0], expected.astype(np.float32))
     check_gradient(case, 0, rng)
     check_manners(case, rng)
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+def test_regions_may_be_padded(mode):
+    with running(mode):
+        case = build(ROI.replace("scale: 0.25", "scale: 0.25 pad_ratio: 0.5"), [(2, 3, 6, 8), (6, 5)])
+        rng = np.random.default_rng(0)
+        case.bottom[0].data[...] = rng.permutation(288).reshape(2, 3, 6, 8) / 10
+        case.bottom[1].data[...] = REGIONS
+        wider = [
+            [i, x - (u - x + 1) / 2, y - (v - y + 1) / 2, u + (u - x + 1) / 2, v + (v - y + 1) / 2]
+            for i, x, y, u, v in REGIONS
+        ]
+        expected = roi_pool(case.bottom[0].data, wider, 3, 2, 0.25)
+        np.testing.assert_array_equal(case.forward()[0], expected.astype(np.float32))
+        check_gradient(case, 0, rng)
 
 
 def test_psroi_pooling():

@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
+import caffepy
 from caffepy.errors import LayerError
-from caffepy.proto.caffe_pb2 import TEST, TRAIN
+from caffepy.proto import prototxt
+from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
+from caffepy.proto.caffemodel import write_weights
 from tests.gpu_mode import running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
@@ -138,6 +141,85 @@ def test_statistics_are_weights_that_are_not_learned():
     case.backward()
     assert all((weight.diff == 7).all() for weight in case.weights)
     build('type: "BatchNorm" param { lr_mult: 0 } param { lr_mult: 0 } param { lr_mult: 0 }', [(2, 3)])
+
+
+SCALED = ["scale_bias: true", "scale_filler { value: 2 }", "bias_filler { value: 2 }", "bias_term: true"]
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("shape", [(4, 3, 5, 2), (6, 5), (7,), (2, 3, 2, 2, 2)])
+@pytest.mark.parametrize("names", PLACES)
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+def test_scale_and_bias(shape, names, phase, mode):
+    with running(mode):
+        case, _ = make("scale_bias: true eps: 0.01", shape, phase, names)
+        x = channels_first(case.bottom[0].data.astype(np.float64))
+        mean, variance, factor, scale, bias = (w.data.astype(np.float64)[:, None] for w in case.weights)
+        mean, variance = mean / factor, variance / factor
+        if phase == TRAIN:
+            mean, variance = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
+        (top,) = case.forward()
+        expected = (x - mean) / np.sqrt(variance + 0.01) * scale + bias
+        np.testing.assert_allclose(channels_first(top), expected, 1e-4, 1e-4)
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5, 2), (6, 5), (7,)])
+@pytest.mark.parametrize("names", PLACES)
+@pytest.mark.parametrize("phase", [TRAIN, TEST])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+def test_gradient_of_scale_and_bias(shape, names, phase, mode):
+    with running(mode):
+        case, rng = make("scale_bias: true eps: 0.01", shape, phase, names)
+        check_manners(case, rng)
+        for where in (0, ("param", 3), ("param", 4)):
+            check_gradient(case, where, rng)
+
+
+@pytest.mark.parametrize("text", SCALED)
+def test_what_asks_for_scale_and_bias(text):
+    case = build(f'type: "BatchNorm" param {{ lr_mult: 0 }} batch_norm_param {{ {text} }}', [(2, 3)])
+    assert [w.shape for w in case.weights] == [(3,), (3,), (1,), (3,), (3,)]
+    assert [w.data[0] for w in case.weights[3:]] == [1 + text.startswith("scale_f"), 2 * text.startswith("bias_f")]
+
+
+NVCAFFE = """layer { name: "in" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 dim: 1 dim: 1 } } }
+    layer { name: "bn" type: "BatchNorm" bottom: "x" top: "y" batch_norm_param { eps: 0.0001 %s } }"""
+
+
+def of_nvcaffe(tmp_path, factor, *scale):
+    """A caffemodel with statistics of 2 and 4, and 8 and 16."""
+    blobs = [np.array(blob, np.float32).reshape(1, 2, 1, 1) for blob in ([2, 4], [8, 16], *scale)]
+    blobs.insert(2, np.array([factor], np.float32))
+    path = tmp_path / "weights.caffemodel"
+    net = prototxt.parse('layer { name: "bn" type: "BatchNorm" }', NetParameter)
+    write_weights(path, net, {"bn": blobs})
+    return path
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("text", ["scale_bias: true", ""])
+@pytest.mark.parametrize("factor", [0, 1])
+def test_weights_of_nvcaffe(tmp_path, caplog, mode, text, factor):
+    weights, model = of_nvcaffe(tmp_path, factor, [1, 2], [3, 4]), tmp_path / "net.prototxt"
+    model.write_text(NVCAFFE % text)
+    with running(mode), caplog.at_level("INFO", "caffepy"):
+        net = caffepy.Net(model, TEST)
+        for _ in range(3):  # captured on a GPU
+            net.blobs["x"].data[...] = 3
+            net.forward()
+        net.copy_from(weights)
+        net.blobs["x"].data[...] = 3
+        np.testing.assert_allclose(net.forward()["y"].ravel(), [3.35355, 3.5], 1e-5)
+        assert [blob.data.tolist() for blob in net.params["bn"]] == [[2, 4], [8, 16], [1], [1, 2], [3, 4]]
+    assert ("taken as they are" in caplog.text) == (factor == 0)
+    assert ("the file has a scale and a bias" in caplog.text) == (not text)
+
+
+def test_a_factor_of_zero_is_nvcaffes_without_a_scale_too(tmp_path):
+    (tmp_path / "net.prototxt").write_text(NVCAFFE % "")
+    net = caffepy.Net(tmp_path / "net.prototxt", TEST, weights=of_nvcaffe(tmp_path, 0))
+    net.blobs["x"].data[...] = 3
+    np.testing.assert_allclose(net.forward()["y"].ravel(), [1 / 8.0001**0.5, -1 / 16.0001**0.5], 1e-5)
 
 
 @pytest.mark.parametrize(
