@@ -38,8 +38,25 @@ extern "C" __global__ void favored(int count, const float* values, float gamma, 
   map(count, values, result, [=](float x) { return x + gamma * of_sign(x, sign); });
 }
 
-// bottom_diff = top_diff * (top - its reference) / (bottom - its reference); where bottom and reference are nearly
-// equal, derivative. The first `half` elements are the images', the others their references'.
+// values = values if judge * sign > 0 else 0
+extern "C" __global__ void keep_of_sign(int count, const float* judge, float sign, float* values) {
+  map(count, judge, values, values, [=](float j, float value) { return j * sign > 0 ? value : 0; });
+}
+
+// factor * z + offset = scale * (z - mean) / sqrt(variance + eps) + shift; what is missing changes nothing
+extern "C" __global__ void fold_statistics(
+    int count, const float* mean, const float* variance, float eps, const float* scale, const float* shift,
+    float* factor, float* offset) {
+  FOR_EACH(c, count) {
+    const float by = (scale ? scale[c] : 1) / (variance ? sqrtf(variance[c] + eps) : 1);
+    factor[c] = by;
+    offset[c] = (mean ? -mean[c] * by : 0) + (shift ? shift[c] : 0);
+  }
+}
+
+// bottom_diff, in both halves = top_diff * (top - its reference) / (bottom - its reference) of the image; where bottom
+// and reference are nearly equal, its derivative. The first `half` elements are the images', the others, in the same
+// order, their references'.
 extern "C" __global__ void rescale_backward(
     int count, const float* bottom_data, const float* top_data, int half, const float* top_diff,
     const float* derivative, float* bottom_diff) {
@@ -47,6 +64,53 @@ extern "C" __global__ void rescale_backward(
     const int image = i < half ? i : i - half;
     const float step = bottom_data[image] - bottom_data[image + half];
     const float slope = (top_data[image] - top_data[image + half]) / step;
-    bottom_diff[i] = fabsf(step) >= 1e-7f ? top_diff[i] * slope : derivative[i];
+    bottom_diff[i] = fabsf(step) >= 1e-7f ? top_diff[image] * slope : derivative[image];
+  }
+}
+
+// spread = top_diff * (the greater of image and reference - reference), and in the references' half
+// top_diff of the image * (image - the greater), by tops
+extern "C" __global__ void pool_rescale(
+    int count, const float* top_data, int half, const float* top_diff, float* spread) {
+  FOR_EACH(i, count) {
+    const int image = i < half ? i : i - half;
+    const float y = top_data[image], reference = top_data[image + half], greater = fmaxf(y, reference);
+    spread[i] = top_diff[image] * (i < half ? greater - reference : y - greater);
+  }
+}
+
+// bottom_diff, in both halves = the sum of spread's halves / (bottom - its reference), or the image's derivative
+extern "C" __global__ void pool_rescale_backward(
+    int count, const float* bottom_data, int half, const float* spread, const float* derivative, float* bottom_diff) {
+  FOR_EACH(i, count) {
+    const int image = i < half ? i : i - half;
+    const float step = bottom_data[image] - bottom_data[image + half];
+    bottom_diff[i] = fabsf(step) >= 1e-7f ? (spread[image] + spread[image + half]) / step : derivative[image];
+  }
+}
+
+// What LRN's top gains for its squares, of channel `at` of an image: top_diff * mean(x) * slope of scale^-beta.
+__device__ __forceinline__ float squares_share(
+    const float* x, const float* s, const float* dy, int at, int half, float beta) {
+  const float scale = s[at], reference = s[at + half], step = scale - reference, middle = (scale + reference) / 2;
+  const float slope = fabsf(step) < 0.01f * middle ? -beta * powf(middle, -beta - 1)
+                                                   : (powf(scale, -beta) - powf(reference, -beta)) / step;
+  return dy[at] * (x[at] + x[at + half]) / 2 * slope;
+}
+
+// bottom_diff, in both halves = mean(g) top_diff + alpha / local_size * (x + r) * sum over channels around of
+// top_diff * mean(x) * slope of g; x and r are image and reference, g = scale^-beta
+extern "C" __global__ void lrn_rescale_backward(
+    int count, const float* bottom_data, const float* scale, int half, int channels, int inner, int local_size,
+    float alpha, float beta, const float* top_diff, float* bottom_diff) {
+  FOR_EACH(i, count) {
+    const int image = i < half ? i : i - half;
+    const int c = image / inner % channels, reach = local_size / 2;
+    float around = 0;
+    for (int other = max(c - reach, 0); other <= min(c + reach, channels - 1); ++other) {
+      around += squares_share(bottom_data, scale, top_diff, image + (other - c) * inner, half, beta);
+    }
+    const float g = (powf(scale[image], -beta) + powf(scale[image + half], -beta)) / 2;
+    bottom_diff[i] = top_diff[image] * g + alpha / local_size * (bottom_data[image] + bottom_data[image + half]) * around;
   }
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from caffepy.blob import Arrays, Blob, BlobVec, Shape, SyncedArray
 from caffepy.graph import Wiring
@@ -32,10 +32,9 @@ class Memory:
         data = bottom.data
         copy_forward(data, storage.array(data.size, "overwrite").reshape(data.shape))
 
-    def kept(self, layer: int, shape: Shape) -> Any:
-        """What `keep` copied."""
-        count = Blob(shape).count
-        return self._kept[layer].array(count).reshape(shape)
+    def kept(self, layer: int) -> SyncedArray:
+        """Where `keep` copied it to."""
+        return self._kept[layer]
 
 
 class Rule:
@@ -90,10 +89,10 @@ class ActiveRules:
 
 @contextmanager
 def standing_in(layer: Layer, blobs: Sequence[Blob]) -> Iterator[None]:
-    """Let the layer compute with these weights."""
-    kept = layer.blobs
-    layer.blobs = BlobVec(blobs)
+    """Let the layer compute with these weights, and no gradients of them."""
+    kept = layer.blobs, layer.param_propagate_down
+    layer.blobs, layer.param_propagate_down = BlobVec(blobs), [False] * len(blobs)
     try:
         yield
     finally:
-        layer.blobs = kept
+        layer.blobs, layer.param_propagate_down = kept

@@ -25,6 +25,12 @@ from caffepy.saliency.methods.paths import (
     guided_integrated_gradients,
     integrated_gradients,
 )
+from caffepy.saliency.methods.relevance import (
+    contrastive_excitation_backprop,
+    deeplift,
+    excitation_backprop,
+    lrp,
+)
 from caffepy.saliency.preprocess import Preprocess
 from caffepy.saliency.result import Saliency
 from caffepy.saliency.score import Score, class_score, class_values
@@ -44,7 +50,10 @@ __all__ = [
     "channel_maximum",
     "class_score",
     "class_values",
+    "contrastive_excitation_backprop",
     "deconvnet",
+    "deeplift",
+    "excitation_backprop",
     "expected_gradients",
     "full_gradient",
     "grad_cam",
@@ -58,6 +67,7 @@ __all__ = [
     "integrated_gradients",
     "layer_cam",
     "linear_approximation",
+    "lrp",
     "named",
     "saliency_map",
     "score_gradient",

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -114,19 +114,21 @@ class Subject:
 
     def on(self, images: Any, rows: Sequence[int]) -> "Subject":
         """Other images, of which number i is to be explained as image rows[i] is."""
-        return Subject(
-            self.net,
-            self.input,
-            images,
-            [goal.take(rows) for goal in self.goals],
-            self.layer,
-            self.most,
-            self.batches,
-        )
+        return replace(self, images=images, goals=[goal.take(rows) for goal in self.goals])
 
     def one(self, image: int) -> "Subject":
         """One image alone."""
         return self.on(self.images[image : image + 1], [image])
+
+    def of_scores(self) -> "Subject":
+        """The same with diffs that are the scores' own parts, so that what is handed down adds up to the score."""
+        self.forward()
+        weighted = [goal.weighted(self.net) for goal in self.goals]
+        return replace(self, goals=weighted)
+
+    def host(self) -> Floats:
+        """The images on the host."""
+        return downloaded(self.images)
 
     def chunks(self, count: int) -> Iterator[range]:
         """0 ... count - 1 in as few parts as memory allows, all of nearly the same size."""

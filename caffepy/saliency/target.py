@@ -54,6 +54,11 @@ class Goal:
             name: fit(diff, net.blob(_blob(name)).shape, f"target: diff of {name!r}") for name, diff in given.items()
         }
 
+    def weighted(self, net: Net) -> "Goal":
+        """The same with diffs times the blobs' data: each value's part of the score."""
+        diffs = {name: diff * net.blob(_blob(name)).data for name, diff in self.now(net).items()}
+        return Goal(diffs, self.names, self.classes)
+
     def values(self, net: Net) -> Floats:
         """The scores (N,) of what the net's blobs hold."""
         scores = np.zeros(len(self.names), np.float64)

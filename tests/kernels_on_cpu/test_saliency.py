@@ -50,6 +50,39 @@ def test_rescaled() -> None:
     check_bodies(rules.rescale_backward, bottom, top, 17, diff, derivative, blank(34))
 
 
+def test_rescaled_pools() -> None:
+    bottom, top, diff, derivative = (np.random.default_rng(s).standard_normal(34).astype(np.float32) for s in range(4))
+    bottom[17:20] = bottom[:3]
+    check_bodies(rules.pool_rescale, top, 17, diff, blank(34))
+    check_bodies(rules.pool_rescale_backward, bottom, 17, top, derivative, blank(34))
+
+
+@pytest.mark.parametrize("local_size", [1, 3, 5])
+def test_rescaled_normalization(local_size: int) -> None:
+    rng = np.random.default_rng(0)
+    bottom, diff = (rng.standard_normal((2, 1, 4, 6)).astype(np.float32) for _ in range(2))
+    scale = rng.uniform(1, 3, bottom.shape).astype(np.float32)
+    scale[1, :, :, :3] = scale[0, :, :, :3] + 1e-3
+    check_bodies(rules.lrn_rescale_backward, bottom, scale, 24, 4, 6, local_size, 0.1, 0.75, diff, blank(2, 1, 4, 6))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_kept_by_its_sign(size: int) -> None:
+    judge = floats(size, 0)
+    for sign in (1.0, -1.0):
+        check_bodies(rules.keep_of_sign, judge, sign, floats(size, 1))
+
+
+@pytest.mark.parametrize("missing", [(), (0, 1), (3,), (4,), (0, 1, 4)])
+def test_folded_statistics(missing: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    mean, scale, shift = (rng.standard_normal(9).astype(np.float32) for _ in range(3))
+    given = [mean, rng.uniform(0.5, 2, 9).astype(np.float32), 1e-3, scale, shift]
+    for i in missing:
+        given[i] = None
+    check_bodies(rules.fold_statistics, *given, blank(9), blank(9))
+
+
 @pytest.mark.parametrize("power", [1, 2])
 def test_weighted_powers(power: int) -> None:
     values, weights, total = floats(5 * 37, 1), floats(6, 2), np.ones(37, np.float32)

@@ -38,7 +38,11 @@ class TimesBottom(Rule):
         bottom: Sequence[Arrays],
         memory: Memory,
     ) -> None:
-        data = memory.kept(index, bottom[0].shape) if self.keeps(layer) else bottom[0].data
+        data = (
+            memory.kept(index).array(bottom[0].data.size).reshape(bottom[0].shape)
+            if self.keeps(layer)
+            else bottom[0].data
+        )
         eltwise_prod_forward(top[0].diff, data, bottom[0].diff)
 
 

@@ -1,6 +1,7 @@
 """Gradients along a path from a baseline to the image: integrated gradients and its kin."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ def guided_integrated_gradients(
     for goal in subject.goals:
         rows = []
         for n in range(subject.shape[0]):
-            alone = Subject(subject.net, subject.input, subject.images, [goal], subject.layer, 1, subject.batches)
+            alone = replace(subject, goals=[goal])
 
             def gradient(x: Floats, alone: Subject = alone, n: int = n) -> Floats:
                 found: Floats = downloaded(alone.on(uploaded(x[np.newaxis]), [n]).gradients()[0])[0]

@@ -1,0 +1,149 @@
+"""DeepLIFT's rescale rule: differences from a reference in place of derivatives.
+
+Shrikumar, Greenside & Kundaje 2017, "Learning Important Features Through Propagating Activation Differences",
+arXiv 1704.02685. The net runs on images and, behind them in the batch, as many references.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from caffepy.blob import Arrays, Blob
+from caffepy.graph import Wiring
+from caffepy.layer import Layer
+from caffepy.layers.activation.prelu import PReLU
+from caffepy.layers.basis.elementwise import Elementwise
+from caffepy.layers.normalization.lrn import LRN
+from caffepy.layers.vision.pooling import Pooling
+from caffepy.net.rules import Memory, Reads, Rule
+from caffepy.proto.caffe_pb2 import PoolingParameter
+from caffepy.rules.operations import lrn_rescale_backward, pool_rescale, pool_rescale_backward, rescale_backward
+
+
+@dataclass(frozen=True)
+class Rescale(Rule):
+    """bottom_diff = top_diff * (y - y of the reference) / (x - x of the reference)."""
+
+    def keeps(self, layer: Layer) -> bool:
+        """In place the bottom does not outlive forward."""
+        return layer.runs_in_place
+
+    def reads_of(self, layer: Layer) -> Reads:
+        """The bottom, unless forward keeps it."""
+        return () if layer.runs_in_place else ("bottom",)
+
+    def backward(
+        self,
+        layer: Layer,
+        index: int,
+        top: Sequence[Arrays],
+        propagate_down: Sequence[bool],
+        bottom: Sequence[Arrays],
+        memory: Memory,
+    ) -> None:
+        if not propagate_down[0]:
+            return
+        before, after = _again(layer, index, bottom[0], top[0], memory, in_place=layer.runs_in_place)
+        slope = memory.scratch("spread", bottom[0].shape)
+        layer.backward([_topped(top[0], after)], [True], [before.arrays(("read", "overwrite"), slope.diff_storage)])
+        x, y = before.arrays().data, after.arrays().data
+        rescale_backward(x, y, x.size // 2, top[0].diff, slope.arrays().diff, bottom[0].diff)
+
+
+@dataclass(frozen=True)
+class RescaleMaximum(Rule):
+    """For maxima of windows: what a maximum gained goes to where it was found, in the image and in the reference."""
+
+    def reads_of(self, layer: Layer) -> Reads:
+        """The bottom."""
+        return ("bottom",)
+
+    def backward(
+        self,
+        layer: Layer,
+        index: int,
+        top: Sequence[Arrays],
+        propagate_down: Sequence[bool],
+        bottom: Sequence[Arrays],
+        memory: Memory,
+    ) -> None:
+        if not propagate_down[0]:
+            return
+        before, after = _again(layer, index, bottom[0], top[0], memory, in_place=False)
+        spread, slope = memory.scratch("spread", bottom[0].shape), memory.scratch("slope", bottom[0].shape)
+        moved = memory.scratch("moved", top[0].shape)
+        half = before.count // 2
+        pool_rescale(after.arrays().data, after.count // 2, top[0].diff, moved.arrays(("read", "overwrite")).diff)
+        layer.backward([moved.arrays()], [True], [before.arrays(("read", "overwrite"), spread.diff_storage)])
+        layer.backward(top[:1], [True], [before.arrays(("read", "overwrite"), slope.diff_storage)])
+        x = before.arrays().data
+        pool_rescale_backward(x, half, spread.arrays().diff, slope.arrays().diff, bottom[0].diff)
+
+
+@dataclass(frozen=True)
+class RescaleNormalization(Rule):
+    """For LRN across channels, x * scale^-beta: each factor's difference times the mean of the other.
+
+    Squares are rescaled as any function of one value; so nothing is lost, as with the paper's own rules.
+    """
+
+    def reads_of(self, layer: Layer) -> Reads:
+        """The bottom."""
+        return ("bottom",)
+
+    def backward(
+        self,
+        layer: Layer,
+        index: int,
+        top: Sequence[Arrays],
+        propagate_down: Sequence[bool],
+        bottom: Sequence[Arrays],
+        memory: Memory,
+    ) -> None:
+        if not propagate_down[0]:
+            return
+        assert isinstance(layer, LRN)
+        channels, height, width = layer.extent
+        data, scale = bottom[0].data, layer.scale.array
+        window = channels, height * width, layer.local_size, layer.alpha, layer.beta
+        lrn_rescale_backward(data, scale, data.size // 2, *window, top[0].diff, bottom[0].diff)
+
+
+@dataclass(frozen=True)
+class RescaleSet:
+    """Rescale for activations, maximum pooling and LRN across channels; other layers keep their derivatives."""
+
+    name: str = "rescale"
+
+    def choose(self, layers: Sequence[Layer], wiring: Wiring) -> Mapping[int, Rule]:
+        """Rules by the layer's index."""
+        chosen: dict[int, Rule] = {}
+        for i, layer in enumerate(layers):
+            if isinstance(layer, Elementwise | PReLU):
+                chosen[i] = Rescale()
+            elif isinstance(layer, Pooling) and layer.pool == PoolingParameter.MAX:
+                chosen[i] = RescaleMaximum()
+            elif isinstance(layer, LRN) and not layer.within:
+                chosen[i] = RescaleNormalization()
+        return chosen
+
+
+RESCALE = RescaleSet()
+"""DeepLIFT's rescale rule, on a batch of images and their references."""
+
+
+def _again(
+    layer: Layer, index: int, bottom: Arrays, top: Arrays, memory: Memory, *, in_place: bool
+) -> tuple[Blob, Blob]:
+    """The bottom as forward found it, and the top computed again: a layer behind may have written over it."""
+    before = bottom.blob()
+    if in_place:
+        before.data_storage = memory.kept(index)
+    after = memory.scratch("sum", top.shape)
+    layer.forward([before.arrays()], [after.arrays(("overwrite", "read"))])
+    return before, after
+
+
+def _topped(top: Arrays, after: Blob) -> Arrays:
+    blob = top.blob()
+    blob.data_storage = after.data_storage
+    return blob.arrays()
