@@ -21,6 +21,8 @@
 The second bases are what pycaffe raised in the same place, so that `except` clauses in scripts keep matching.
 """
 
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 
@@ -98,3 +100,21 @@ class KernelError(CaffeError, TypeError):
 
 class DeviceError(CaffeError, RuntimeError):
     """A mode or device this machine cannot give."""
+
+
+def check_name(name: object, what: str, names: Sequence[str]) -> None:
+    """Raise ArgumentError for what is no string; where it is a number, the message has the name of that number."""
+    if not isinstance(name, str):
+        number = f"; number {name} is {names[name]!r}" if isinstance(name, int) and 0 <= name < len(names) else ""
+        raise ArgumentError(f"give a {what}'s name, got {name!r}{number}")
+
+
+def nearest(name: object, names: Iterable[str]) -> str:
+    """`; did you mean ...?` or nothing; capitals count for nothing."""
+    spelled: dict[str, list[str]] = {}
+    for each in names:
+        spelled.setdefault(each.lower(), []).append(each)
+    wanted = str(name).lower()
+    near = [wanted] if wanted in spelled else difflib.get_close_matches(wanted, spelled, 3, 0.5)
+    shown = [repr(each) for key in near for each in spelled[key]][:3]
+    return f"; did you mean {' or '.join(shown)}?" if shown else ""

@@ -17,8 +17,7 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from caffepy.errors import ArgumentError, UnknownBlobError, UnknownFieldError
-from caffepy.graph import nearest
+from caffepy.errors import ArgumentError, UnknownBlobError, UnknownFieldError, nearest
 from caffepy.layer import TYPES
 from caffepy.proto import caffe_pb2
 from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, ParamSpec

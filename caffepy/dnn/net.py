@@ -15,8 +15,7 @@ from caffepy import device
 from caffepy.blob import Blob, Floats, fit
 from caffepy.dnn.blobs import Array, scalar, shifted
 from caffepy.draw import get_pydot_graph
-from caffepy.errors import ArgumentError, StateError, UnknownBlobError
-from caffepy.graph import nearest
+from caffepy.errors import ArgumentError, StateError, UnknownBlobError, nearest
 from caffepy.layer import Layer as CaffeLayer
 from caffepy.proto.caffe_pb2 import TEST
 from caffepy.pycaffe import Net as CaffeNet

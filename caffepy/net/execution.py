@@ -8,7 +8,7 @@ from typing import Protocol
 
 from caffepy import device, graph, memory
 from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
-from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError
+from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError, check_name, nearest
 from caffepy.layer import Layer
 from caffepy.net.replay import Replay
 from caffepy.net.rules import ActiveRules, Rule
@@ -104,9 +104,9 @@ class Execution:
     def layer_index(self, name: str) -> int:
         """The index of the first layer of that name; raises UnknownLayerError."""
         names = [layer.name for layer in self.layers]
-        graph.check_name(name, "layer", names)
+        check_name(name, "layer", names)
         if name not in names:
-            raise UnknownLayerError(f"this net has no layer {name!r}{graph.nearest(name, names)}")
+            raise UnknownLayerError(f"this net has no layer {name!r}{nearest(name, names)}")
         return names.index(name)
 
     # ---- shapes

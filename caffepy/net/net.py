@@ -12,7 +12,7 @@ import numpy as np
 from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, Device, current, named, pinned
-from caffepy.errors import GraphError, StateError
+from caffepy.errors import GraphError, StateError, nearest
 from caffepy.layer import INSTEAD, TYPES, Layer
 from caffepy.net import table as tables
 from caffepy.net import weights as files
@@ -313,7 +313,7 @@ class Net:
             )
         if param.type not in TYPES:
             raise GraphError(
-                f"layer {param.name!r}: unknown layer type {param.type!r}{graph.nearest(param.type, TYPES)}; "
+                f"layer {param.name!r}: unknown layer type {param.type!r}{nearest(param.type, TYPES)}; "
                 "caffepy.layer_type_list() names the types there are"
             )
         if not param.HasField("phase"):

@@ -10,8 +10,7 @@ from typing import Any
 from caffepy import device
 from caffepy import net as engine
 from caffepy.blob import Blob, Floats, fit
-from caffepy.errors import ArgumentError, StateError, UnknownBlobError
-from caffepy.graph import nearest
+from caffepy.errors import ArgumentError, StateError, UnknownBlobError, nearest
 from caffepy.layers.data.memory_data import MemoryData
 from caffepy.net.execution import Callback
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from caffepy.errors import ArgumentError, MissingFileError
-from caffepy.graph import nearest
+from caffepy.errors import ArgumentError, MissingFileError, nearest
 
 _WORDNET_ID = re.compile(r"n\d{8}\s+")
 _SHOWN = 8

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from caffepy.errors import ArgumentError
-from caffepy.graph import nearest
+from caffepy.errors import ArgumentError, nearest
 from caffepy.net import Net
 from caffepy.net.gradient import VersionName
 from caffepy.saliency.result import Fold, Saliency, of_subject

@@ -10,8 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from caffepy.blob import Blob
-from caffepy.errors import CaffeError, NotFiniteError, SolverError
-from caffepy.graph import nearest
+from caffepy.errors import CaffeError, NotFiniteError, SolverError, nearest
 from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.pycaffe import Net, solver_rank
 from caffepy.rng import set_random_seed
