@@ -157,3 +157,48 @@ def test_the_compiled_module_has_pycaffes_names() -> None:
         assert getattr(compiled, name) is getattr(caffepy, name)
     with pytest.raises(AttributeError, match="nothing"):
         _ = compiled.nothing
+
+
+SOURCES = {
+    "__init__.py": "from .pycaffe import Net\n",
+    "pycaffe.py": "from itertools import izip_longest\nfrom ._caffe import Net\n",
+    "io.py": "raise SystemExit('not this one')\n",
+}
+"""A clone's python/caffe, of Python 2's days."""
+
+
+def at_start(code: str, *path: Path) -> str:
+    """What a fresh interpreter prints where the folder of the alias is a site directory, as in an installed wheel."""
+    return python(f"import site; site.addsitedir({str(ALIAS)!r})\n{code}", *path)
+
+
+def clone(folder: Path, **more: str) -> Path:
+    (folder / "caffe").mkdir(parents=True)
+    for name, text in {**SOURCES, **more}.items():
+        (folder / "caffe" / name).write_text(text)
+    return folder
+
+
+def test_caffes_unbuilt_sources_are_told_with_the_way_out(tmp_path: Path) -> None:
+    code = "try:\n import caffe\nexcept ImportError as error:\n print(error)"
+    said = at_start(code, clone(tmp_path), ROOT, ALIAS)
+    for part in (str(tmp_path / "caffe"), "not built", "caffepy run SCRIPT.py", "CAFFEPY_PREFER=1"):
+        assert part in said
+
+
+def test_caffepys_can_be_preferred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAFFEPY_PREFER", "1")
+    code = "import caffe, caffe.io, caffepy; assert caffe.io is caffepy.io; print(caffe.__file__)"
+    assert at_start(code, clone(tmp_path), ROOT) == f"{ALIAS / 'caffe' / '__init__.py'}\n"
+    monkeypatch.setenv("CAFFEPY_PREFER", "0")
+    assert at_start("import caffe; print(caffe.__file__)", ROOT, ALIAS) == f"{ALIAS / 'caffe' / '__init__.py'}\n"
+
+
+def test_a_built_caffe_is_left_alone(tmp_path: Path) -> None:
+    built = clone(tmp_path, **{"_caffe.py": "class Net: pass\n", "pycaffe.py": "from ._caffe import Net\n"})
+    assert at_start("import caffe; print(caffe.__file__)", built, ROOT, ALIAS) == f"{built / 'caffe' / '__init__.py'}\n"
+
+
+def test_the_path_has_nothing_of_the_name(tmp_path: Path) -> None:
+    code = "import sys\nsys.path[:] = [p for p in sys.path if '_alias' not in p]\ntry:\n import caffe\n"
+    assert "No module named 'caffe'" in at_start(code + "except ImportError as error:\n print(error)", tmp_path)
