@@ -55,14 +55,21 @@ class Watcher(Protocol):
 class GpuHome:
     """A flat array on a GPU."""
 
-    __slots__ = ("array", "gpu")
+    __slots__ = ("_uploading", "array", "gpu")
 
     def __init__(self, gpu: device.Gpu, array: Any) -> None:
         self.gpu, self.array = gpu, array
+        self._uploading: device.Upload | None = None
 
     def upload(self, host: NDArray[Any]) -> None:
-        """array = host"""
-        self.gpu.upload(host, self.array)
+        """array = host, see `wait`"""
+        self._uploading = self.gpu.upload(host, self.array)
+
+    def wait(self) -> None:
+        """Return when the host's memory may be written to: an upload may still read it."""
+        if self._uploading is not None:
+            self._uploading.wait()
+            self._uploading = None
 
     def download(self, host: NDArray[Any]) -> None:
         """host = array"""
@@ -129,6 +136,7 @@ class SyncedArray:
             self._fresh = True
         array = self.read_host(count)
         if access != "read":
+            self._wait()
             self._current = ()
             self.tell()
         return array
@@ -138,6 +146,7 @@ class SyncedArray:
         array = self.plain(count)
         if not self._fresh:
             assert self._host is not None
+            self._wait()
             self._current[0].download(self._host)
             self._fresh = True
             self.tell()
@@ -204,6 +213,7 @@ class SyncedArray:
             if trace is None:
                 return self.host(count, access)
             array = self.plain(count)
+            self._wait()
         else:
             array = self.ready_on(running, count, access)
         if trace is not None:
@@ -235,7 +245,10 @@ class SyncedArray:
         """Make `home`, of this storage, hold the values if they are needed, and alone if they are written."""
         if access != "overwrite" and home not in self._current:
             if self._current or self._host is not None:
+                viewed = self.viewed
                 home.upload(self.read_host(self._capacity))
+                if viewed:  # a script may write to it as soon as the pass has been launched
+                    self._wait()
             self._current = (*self._current, home)
             self.tell()
         if access != "read":
@@ -258,6 +271,11 @@ class SyncedArray:
         for watcher in self._watchers or ():
             if watcher is not but:
                 watcher.touched.add(self)
+
+    def _wait(self) -> None:
+        """Before the host's memory is written to."""
+        if self._gpu_home is not None:
+            self._gpu_home.wait()
 
     def _reserve(self, count: int) -> None:
         if count > self._capacity or self.generation == 0:
@@ -327,5 +345,9 @@ class Trace:
     def ready(self, gpu: device.Gpu) -> None:
         """Bring up to date what the pass reads on that GPU, mark what it writes, as the pass itself would."""
         touched, self.touched = self.touched, set()
-        for storage in touched:
-            storage.ready_on(gpu, *self.used[storage])
+        try:
+            for storage in touched:
+                storage.ready_on(gpu, *self.used[storage])
+        except BaseException:
+            self.touched |= touched
+            raise

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from caffepy.device.cpu import Cpu
-from caffepy.device.interface import Function, Gpu, Graph, Module
+from caffepy.device.interface import Function, Gpu, Graph, Module, Upload
 from caffepy.errors import DeviceError
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Gpu",
     "Graph",
     "Module",
+    "Upload",
     "current",
     "gpu",
     "named",

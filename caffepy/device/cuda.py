@@ -1,43 +1,20 @@
 """A GPU as a device, through CuPy: memory, copies, compilation, launches, captured graphs."""
 
 import sys
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from caffepy.device.cuda_errors import OPTIONS, OnGpu, why_not
 from caffepy.errors import DeviceError, KernelError
 
-OPTIONS = ("-std=c++17",)
-OLDEST = 75
-"""Ten times the compute capability of the oldest GPUs the kernels are written for (Turing)."""
-
-
-def why_not(index: int) -> str | None:
-    """Why GPU `index` cannot be used; None where it can."""
-    try:
-        import cupy
-    except ImportError as error:
-        return f"CuPy cannot be imported ({error}); install caffepy[cuda13], or caffepy[cuda12] for an older driver"
-    try:
-        count = cupy.cuda.runtime.getDeviceCount()
-    except cupy.cuda.runtime.CUDARuntimeError as error:
-        return f"CUDA answers {error}; is there an NVIDIA GPU, and its driver installed?"
-    if not 0 <= index < count:
-        return f"there are {count} GPU(s), numbered from 0"
-    capability = int(cupy.cuda.Device(index).compute_capability)
-    if capability < OLDEST:
-        return f"its compute capability is {capability / 10}, the kernels need {OLDEST / 10} or more"
-    try:
-        cupy.cuda.nvrtc.getVersion()
-    except Exception as error:  # CuPy raises what its loader met
-        return f"NVRTC, which compiles the kernels, cannot be loaded ({error}); install nvidia-cuda-nvrtc"
-    return None
-
-
 _DLPACK_CUDA = 2  # kDLCUDA: dlpack.h
+_USUAL_CLOCK = 1_500_000  # kHz, where the driver tells none
 
 
 class Cuda:
@@ -53,94 +30,116 @@ class Cuda:
         self._cupy = cupy
         self.index = index
         self._device = cupy.cuda.Device(index)
+        self._on, self._around = OnGpu(cupy, index, alone=True), OnGpu(cupy, index, alone=False)
+        self._thread = threading.local()
+        self._uploads: deque[_Upload] = deque()
+        self._outside: dict[int, Any] = {}
+        """By stream, an event behind what was done on it outside of passes."""
         self.title: str = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
         self.compute_capability = int(self._device.compute_capability)
         self.multiprocessors: int = self._device.attributes["MultiProcessorCount"]
         lanes = 64 if self.compute_capability in (75, 80) else 128
-        self.peak_flops = 2e3 * lanes * self.multiprocessors * self._device.attributes["ClockRate"]  # kHz
+        clock = self._device.attributes["ClockRate"] or _USUAL_CLOCK
+        self.peak_flops = 2e3 * lanes * self.multiprocessors * clock
         self.max_shared_bytes: int = self._device.attributes["MaxSharedMemoryPerBlockOptin"]
 
     def zeros(self, count: int, dtype: DTypeLike) -> Any:
         """A new flat array of `count` zeros. Raises DeviceError where memory is out."""
-        try:
-            with self._device:
-                return self._cupy.zeros(count, dtype)
-        except self._cupy.cuda.memory.OutOfMemoryError as error:
-            wanted, free, total = (n / 2**20 for n in (count * np.dtype(dtype).itemsize, *self._device.mem_info))
-            raise DeviceError(
-                f"GPU {self.index}: no room for {wanted:.1f} MiB, {free:.1f} of {total:.1f} MiB are free; "
-                "reshape the net to a smaller batch, or close other nets"
-            ) from error
+        with self._on:
+            try:
+                array = self._cupy.zeros(count, dtype)
+            except self._cupy.cuda.memory.OutOfMemoryError as error:
+                wanted, free, total = (n / 2**20 for n in (count * np.dtype(dtype).itemsize, *self._device.mem_info))
+                raise DeviceError(
+                    f"GPU {self.index}: no room for {wanted:.1f} MiB, {free:.1f} of {total:.1f} MiB are free; "
+                    "reshape the net to a smaller batch, or close other nets"
+                ) from error
+            self._done_outside()
+        return array
 
     def host_zeros(self, count: int, dtype: DTypeLike) -> NDArray[Any]:
-        """A flat NumPy array of zeros in pinned memory."""
+        """A flat NumPy array of zeros, in page-locked memory while there is some."""
         dtype = np.dtype(dtype)
-        memory = self._cupy.cuda.alloc_pinned_memory(max(1, count * dtype.itemsize))
+        try:
+            with self._on:
+                memory = self._cupy.cuda.alloc_pinned_memory(max(1, count * dtype.itemsize))
+        except DeviceError:  # copies from other memory are slower, and as right
+            return np.zeros(count, dtype)
         array: NDArray[Any] = np.frombuffer(memory, dtype, count)
         array[...] = 0
         return array
 
     def fill(self, array: Any, value: float) -> None:
         """Every element = value."""
-        with self._device:
+        with self._on:
             array.fill(value)
+            self._done_outside()
 
     def copy(self, source: Any, target: Any) -> None:
         """target = source."""
-        with self._device:
+        with self._on:
             self._cupy.copyto(target, source.reshape(target.shape))
+            self._done_outside()
 
-    def upload(self, host: NDArray[Any], to: Any) -> None:
-        """to = host."""
-        with self._device:
+    def upload(self, host: NDArray[Any], to: Any) -> "_Upload":
+        """to = host, which may be written to again when the `_Upload` is done."""
+        with self._on:
             to.reshape(-1).set(host.reshape(-1))
+            upload = _Upload(self._on, self._cupy.cuda.Event(disable_timing=True), host)
+            upload.event.record()
+            self._done_outside()
+            self._uploads.append(upload)
+            self._forget_uploads()
+        return upload
+
+    def _forget_uploads(self) -> None:
+        """Let go of the host's memory of those that are done."""
+        with suppress(IndexError):  # another thread was quicker
+            while self._uploads[0].event.done:
+                self._uploads.popleft()
 
     def download(self, array: Any, to: NDArray[Any]) -> None:
         """to = array, complete when the call returns."""
-        with self._device:
+        with self._on:
             array.reshape(-1).get(out=to.reshape(-1), blocking=True)
 
     def compile(self, source: str, file: str) -> "_Module":
         """The kernels of `source`. Raises KernelError with the compiler's log."""
-        with self._device:
+        with self._on:
             module = self._cupy.RawModule(code=source, options=OPTIONS)
             try:
                 module.compile()
             except self._cupy.cuda.compiler.CompileException as error:
+                if "gpu-architecture" in str(error):
+                    raise
                 raise KernelError(f"kernel file {file} does not compile: {error}") from error
-        return _Module(self, module)
-
-    def launch(
-        self, kernel: Any, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared_bytes: int
-    ) -> None:
-        """Launch a CuPy kernel on the current stream."""
-        with self._device:
-            kernel(grid, block, tuple(np.uint64(0) if arg is None else arg for arg in args), shared_mem=shared_bytes)
+        return _Module(self._on, module)
 
     def capture(self, body: Callable[[], object]) -> Any:
         """What `body` launches, copies and fills, as a CUDA graph."""
-        with self._device:
+        with self._around:
             stream = self._cupy.cuda.get_current_stream()
-            stream.begin_capture()
+            with self._on:
+                stream.begin_capture()
             try:
                 body()
-            finally:
+            except BaseException:
+                with suppress(DeviceError), self._on:  # the body's error tells more
+                    stream.end_capture()
+                raise
+            with self._on:
                 graph = stream.end_capture()
-        return _Graph(self, graph)
-
-    def replay(self, graph: Any) -> None:
-        """Launch a CuPy graph on the current stream."""
-        with self._device:
-            graph.launch(self._cupy.cuda.get_current_stream())
+        return _Graph(self._on, self._cupy, graph)
 
     def synchronize(self) -> None:
         """Return when everything launched is done."""
-        with self._device:
+        with self._on:
             self._device.synchronize()
+            self._forget_uploads()
 
     def elapsed(self, body: Callable[[], None]) -> float:
         """Milliseconds between an event before and one after what `body` launches on the current stream."""
-        with self._device:
+        with self._around:
             before, after = self._cupy.cuda.Event(), self._cupy.cuda.Event()
             before.record()
             body()
@@ -151,25 +150,49 @@ class Cuda:
 
     def stream(self) -> "_Stream":
         """A new stream that does not wait for the default stream."""
-        with self._device:
+        with self._on:
             return _Stream(self._cupy)
 
     @contextmanager
     def ordered(self, stream: "_Stream") -> Iterator[None]:
         """Run on `stream` what the block launches: after what the caller's streams hold now, before what comes later.
 
-        The caller's streams are CuPy's current one, and PyTorch's where PyTorch is in use.
+        The caller's streams are CuPy's current one, and PyTorch's where PyTorch is in use; what comes later on the null
+        stream waits, too, for results are read there by whoever leaves the stream that the pass was called on.
         """
-        with self._device:
+        with self._around:
             callers = [self._cupy.cuda.get_current_stream(), *self._torch_stream()]
+            later = {caller.ptr: caller for caller in (*callers, self._cupy.cuda.Stream.null)}
             for caller in callers:
                 caller.record(stream.reached)
                 stream.queue.wait_event(stream.reached)
-            with stream.queue:
-                yield
-            stream.queue.record(stream.done)
-            for caller in callers:
-                caller.wait_event(stream.done)
+            for place, event in tuple(self._outside.items()):
+                if event.done:
+                    self._outside.pop(place, None)
+                else:
+                    stream.queue.wait_event(event)
+            outer, self._thread.in_pass = self._in_pass, True
+            try:
+                with stream.queue:
+                    yield
+            finally:
+                self._thread.in_pass = outer
+                stream.queue.record(stream.done)
+                for caller in later.values():
+                    caller.wait_event(stream.done)
+
+    @property
+    def _in_pass(self) -> bool:
+        """Whether this thread is inside of `ordered`."""
+        return getattr(self._thread, "in_pass", False)
+
+    def _done_outside(self) -> None:
+        """Let passes, on whatever stream, come after what this thread did outside of one."""
+        if not self._in_pass:
+            stream = self._cupy.cuda.get_current_stream()
+            if not stream.is_capturing():
+                event = self._outside.setdefault(stream.ptr, self._cupy.cuda.Event(disable_timing=True))
+                event.record(stream)
 
     def _torch_stream(self) -> list[Any]:
         torch = sys.modules.get("torch")
@@ -187,15 +210,17 @@ class Cuda:
             return None
         if not self.is_array(value):
             kind, index = value.__dlpack_device__()
-            if (kind, index) != (_DLPACK_CUDA, self.index):
+            if kind != _DLPACK_CUDA:
                 return None
-            with self._device:
+            self._check_index(index)
+            with self._on:
                 value = self._cupy.from_dlpack(value)
-        if value.device.id != self.index:
-            raise DeviceError(
-                f"an array of GPU {value.device.id} was given to a net on GPU {self.index}; move it there"
-            )
+        self._check_index(value.device.id)
         return value
+
+    def _check_index(self, index: int) -> None:
+        if index != self.index:
+            raise DeviceError(f"an array of GPU {index} was given to a net on GPU {self.index}; move it there")
 
 
 class _Stream:
@@ -206,30 +231,48 @@ class _Stream:
         self.reached, self.done = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
 
 
+class _Upload:
+    """A copy from the host that may be under way; it keeps the host's memory until then."""
+
+    __slots__ = ("_on", "event", "host")
+
+    def __init__(self, on: OnGpu, event: Any, host: NDArray[Any]) -> None:
+        self._on, self.event, self.host = on, event, host
+
+    def wait(self) -> None:
+        with self._on:
+            self.event.synchronize()
+
+
 class _Module:
-    def __init__(self, device: Cuda, module: Any) -> None:
-        self._device, self._module = device, module
+    def __init__(self, on: OnGpu, module: Any) -> None:
+        self._on, self._module = on, module
 
     def function(self, name: str) -> "_Function":
-        return _Function(self._device, self._module.get_function(name))
+        with self._on:
+            return _Function(self._on, self._module.get_function(name))
 
 
 class _Function:
-    def __init__(self, device: Cuda, kernel: Any) -> None:
-        self._device, self._kernel = device, kernel
-        self._dynamic = 48 * 1024  # what a launch may ask for without further ado
+    def __init__(self, on: OnGpu, kernel: Any) -> None:
+        self._on, self._kernel = on, kernel
+        self._dynamic: int = kernel.max_dynamic_shared_size_bytes
+        """What a launch may ask for without further ado."""
 
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], shared_bytes: int = 0
     ) -> None:
-        if shared_bytes > self._dynamic:
-            self._kernel.max_dynamic_shared_size_bytes = self._dynamic = shared_bytes
-        self._device.launch(self._kernel, grid, block, args, shared_bytes)
+        with self._on:
+            if shared_bytes > self._dynamic:
+                self._kernel.max_dynamic_shared_size_bytes = self._dynamic = shared_bytes
+            given = tuple(np.uint64(0) if arg is None else arg for arg in args)
+            self._kernel(grid, block, given, shared_mem=shared_bytes)
 
 
 class _Graph:
-    def __init__(self, device: Cuda, graph: Any) -> None:
-        self._device, self._graph = device, graph
+    def __init__(self, on: OnGpu, cupy: Any, graph: Any) -> None:
+        self._on, self._cupy, self._graph = on, cupy, graph
 
     def launch(self) -> None:
-        self._device.replay(self._graph)
+        with self._on:
+            self._graph.launch(self._cupy.cuda.get_current_stream())

@@ -44,6 +44,13 @@ class Module(Protocol):
         """The `extern "C" __global__` function of that name."""
 
 
+class Upload(Protocol):
+    """A copy from the host that may be under way."""
+
+    def wait(self) -> None:
+        """Return when the host's memory may be written to."""
+
+
 class Graph(Protocol):
     """Launches and copies, captured in order."""
 
@@ -64,8 +71,8 @@ class Gpu(Memory, Protocol):
     max_shared_bytes: int
     """Of a block."""
 
-    def upload(self, host: NDArray[Any], to: Any) -> None:
-        """to = host."""
+    def upload(self, host: NDArray[Any], to: Any) -> Upload:
+        """to = host, which must stay as it is until the upload is over."""
 
     def download(self, array: Any, to: NDArray[Any]) -> None:
         """to = array, complete when the call returns."""

@@ -11,10 +11,12 @@ nobody wrote reads as NaN.
 Seen by comparing schedules: most missing barriers and most races between blocks.
 Seen under sanitizers (sanitize.py): races, and accesses past the end of anything, shared and local arrays too.
 
-Not seen: speed, occupancy, bank conflicts, coalescing; a missing synchronization with the host or between streams, for
-all is done when it is asked for; registers, static shared memory over the limit and what NVRTC refuses (tests/kernels
-sees these); the last bits of fast functions; the changing order of float atomics; blocks that wait for other blocks,
-which hang; clusters, TMA, wgmma and grid-wide barriers, which do not compile.
+Seen on a `late` device, which does nothing before somebody waits: what the host writes too early.
+
+Not seen: speed, occupancy, bank conflicts, coalescing; a missing synchronization between streams, for there is one;
+registers, static shared memory over the limit and what NVRTC refuses (tests/kernels sees
+these); the last bits of fast functions; the changing order of float atomics; blocks that wait for other blocks, which
+hang; clusters, TMA, wgmma and grid-wide barriers, which do not compile.
 """
 
 from tests.cuda_on_cpu.array import DeviceArray

@@ -1,8 +1,9 @@
 """The emulated GPU: caffepy.device's interface over kernels that run on the CPU."""
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,17 @@ from numpy.typing import DTypeLike, NDArray
 from caffepy.errors import DeviceError, KernelError
 from tests.cuda_on_cpu.array import DeviceArray, allocate
 from tests.cuda_on_cpu.module import SCHEDULES, Module, Step
+
+
+class Upload:
+    """A copy from the host that may be under way."""
+
+    def __init__(self, device: "EmulatedCuda"):
+        self._device = device
+
+    def wait(self) -> None:
+        """Return when the host's memory may be written to."""
+        self._device.catch_up()
 
 
 class Graph:
@@ -24,7 +36,7 @@ class Graph:
         """Do it all again, on the same arrays and with the same numbers."""
         self._device.refuse_while_capturing("launching a graph")
         for step in self._steps:
-            step.run()
+            self._device.submit(step)
 
 
 class EmulatedCuda:
@@ -35,6 +47,7 @@ class EmulatedCuda:
     poison     the byte that shared memory and fresh device memory are full of; 0xFF makes floats NaN, which
                fmaxf passes over, and 0x7F makes them huge
     workers    OS threads that share a launch's blocks
+    late       nothing is done until somebody waits for it, as on the slowest GPU there could be
     """
 
     name = "cuda"
@@ -51,6 +64,7 @@ class EmulatedCuda:
         compute_capability: int = 90,
         poison: int = 0xFF,
         workers: int = 2,
+        late: bool = False,
     ):
         if schedule not in SCHEDULES:
             raise DeviceError(f"schedule {schedule!r}: it must be one of {', '.join(SCHEDULES)}")
@@ -58,6 +72,8 @@ class EmulatedCuda:
         self.compute_capability, self.poison, self.workers = compute_capability, poison, workers
         self._modules: dict[tuple[str, str, int], Module] = {}
         self._captured: list[Step] | None = None
+        self._ordered = 0
+        self._late, self._pending = late, deque[tuple[Step, list[Any]]]()
 
     def zeros(self, count: int, dtype: DTypeLike) -> DeviceArray:
         """A flat array of `count` zeros."""
@@ -69,16 +85,19 @@ class EmulatedCuda:
         self.refuse_while_capturing("allocating")
         return allocate(count, dtype, self.poison)
 
-    def upload(self, host: NDArray[Any], to: DeviceArray) -> None:
+    def upload(self, host: NDArray[Any], to: DeviceArray) -> Upload:
         """to = host, of the same size and dtype."""
         self.refuse_while_capturing("uploading")
         _check_copy("upload", host, np.ndarray, to, DeviceArray)
-        to.host.reshape(-1)[...] = host.reshape(-1)
+        here, there = host.reshape(-1), to.host.reshape(-1)
+        self.submit(Step.on("upload", [to], lambda: np.copyto(there, here)))
+        return Upload(self)
 
     def download(self, array: DeviceArray, to: NDArray[Any]) -> None:
         """to = array, of the same size and dtype."""
         self.refuse_while_capturing("downloading")
         _check_copy("download", array, DeviceArray, to, np.ndarray)
+        self.catch_up()
         to.reshape(-1)[...] = array.host.reshape(-1)
 
     def fill(self, array: DeviceArray, value: float) -> None:
@@ -101,12 +120,15 @@ class EmulatedCuda:
         return self._modules[key]
 
     def synchronize(self) -> None:
-        """Nothing is ever pending here."""
+        """Return when everything is done."""
         self.refuse_while_capturing("synchronizing")
+        self.catch_up()
 
     def capture(self, body: Callable[[], None]) -> Graph:
-        """What `body` launches, copies and fills, recorded instead of done."""
+        """What `body` launches, copies and fills, recorded instead of done; inside of `ordered` only, as in CUDA."""
         self.refuse_while_capturing("capturing")
+        if not self._ordered:
+            raise DeviceError("a capture on the default stream is not possible; do it inside of ordered()")
         steps: list[Step] = []
         self._captured = steps
         try:
@@ -130,9 +152,14 @@ class EmulatedCuda:
     def stream(self) -> None:
         """There is no queue: launches are done when they return."""
 
-    def ordered(self, stream: None) -> AbstractContextManager[None]:
+    @contextmanager
+    def ordered(self, stream: None) -> Iterator[None]:
         """Nothing to put in order, likewise."""
-        return nullcontext()
+        self._ordered += 1
+        try:
+            yield
+        finally:
+            self._ordered -= 1
 
     def elapsed(self, body: Callable[[], None]) -> float:
         """Milliseconds of this machine that `body` takes: they say nothing about a GPU."""
@@ -141,11 +168,19 @@ class EmulatedCuda:
         return 1e3 * (time.perf_counter() - start)
 
     def submit(self, step: Step) -> None:
-        """Do it now, or record it while capturing."""
-        if self._captured is None:
-            step.run()
-        else:
+        """Do it now, or when somebody waits; record it while capturing."""
+        if self._captured is not None:
             self._captured.append(step)
+        elif self._late:
+            self._pending.append((step, [memory() for memory in step.memories]))  # it lives until then
+        else:
+            step.run()
+
+    def catch_up(self) -> None:
+        """Do what is pending, in order."""
+        while self._pending:
+            step, _memories = self._pending.popleft()
+            step.run()
 
     def refuse_while_capturing(self, what: str) -> None:
         """Raises DeviceError inside a capture, which CUDA would invalidate."""

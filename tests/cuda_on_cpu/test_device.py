@@ -100,6 +100,11 @@ def test_an_array_keeps_its_memory_as_long_as_any_part_of_it_lives(device: Emula
     assert not host(device, part).any()
 
 
+def captured(device: EmulatedCuda, body: Callable[[], Any]) -> Any:
+    with device.ordered(device.stream()):
+        return device.capture(body)
+
+
 def test_a_graph_does_again_what_was_captured_and_nothing_while_it_was(device: EmulatedCuda) -> None:
     y, z = device.zeros(4, np.float32), device.zeros(4, np.float32)
     add = device.compile(ADD, "add.cu").function("add")
@@ -109,7 +114,7 @@ def test_a_graph_does_again_what_was_captured_and_nothing_while_it_was(device: E
         device.copy(y, z)
         device.fill(y[:1], 0)
 
-    graph = device.capture(body)
+    graph = captured(device, body)
     assert not host(device, y).any()
     graph.launch()
     graph.launch()
@@ -126,20 +131,39 @@ def test_a_graph_does_again_what_was_captured_and_nothing_while_it_was(device: E
         lambda d, a, h: d.download(a, h),
         lambda d, a, h: d.synchronize(),
         lambda d, a, h: d.compile(ADD, "add.cu"),
-        lambda d, a, h: d.capture(lambda: None),
+        lambda d, a, h: captured(d, lambda: None),
     ],
 )
 def test_a_capture_refuses_what_cuda_refuses_and_then_ends(device: EmulatedCuda, forbidden: Callable[..., Any]) -> None:
     a, h = device.zeros(4, np.float32), np.zeros(4, np.float32)
     with pytest.raises(DeviceError, match="capture"):
-        device.capture(lambda: forbidden(device, a, h))
+        captured(device, lambda: forbidden(device, a, h))
     forbidden(device, a, h)
+
+
+def test_a_capture_on_the_default_stream_is_refused(device: EmulatedCuda) -> None:
+    with pytest.raises(DeviceError, match="default stream"):
+        device.capture(lambda: None)
+
+
+def test_what_is_late_is_done_when_somebody_waits() -> None:
+    device = EmulatedCuda(late=True)
+    a, given, taken = device.zeros(4, np.float32), np.ones(4, np.float32), np.empty(4, np.float32)
+    upload = device.upload(given, a)
+    upload.wait()
+    given[...] = 2
+    device.download(a, taken)
+    assert (taken == 1).all()
+    device.upload(given, a)
+    given[...] = 3
+    device.download(a, taken)
+    assert (taken == 3).all()
 
 
 def test_a_graph_does_not_keep_memory_alive(device: EmulatedCuda) -> None:
     add = device.compile(ADD, "add.cu").function("add")
     arrays = [device.zeros(4, np.float32)]
-    graph = device.capture(lambda: add((1,), (4,), (arrays[0], np.float32(1))))
+    graph = captured(device, lambda: add((1,), (4,), (arrays[0], np.float32(1))))
     arrays.clear()
     with pytest.raises(DeviceError, match="add: captured with an array whose memory has been freed"):
         graph.launch()
