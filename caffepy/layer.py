@@ -112,6 +112,9 @@ class Layer:
     param_diffs_later: ClassVar[bool] = False
     """Weight diffs are made of that data and the tops' diffs alone, and can be computed after the pass."""
 
+    waited: float = 0.0
+    """Seconds that its passes have waited for data."""
+
     def __init__(self, param: LayerParameter, phase: int):
         self.param = param
         self.name = param.name

@@ -1,6 +1,7 @@
 """What importing costs, which names are public, and logging."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -73,5 +74,7 @@ LOGS = "import logging, caffepy; log = logging.getLogger('caffepy'); log.info('i
 def test_logging_is_silent_by_default_and_honours_glog() -> None:
     clean = {"GLOG_minloglevel": ""}
     assert python(LOGS, **clean).stderr == ""
-    assert python(LOGS, GLOG_minloglevel="2").stderr == "e\n"
-    assert python(LOGS, GLOG_minloglevel="0").stderr == "i\nw\ne\n"
+    line = r"{}\d{{4}} \d\d:\d\d:\d\d\.\d{{6}} +\d+ <string>:1\] {}\n"
+    assert re.fullmatch(line.format("E", "e"), python(LOGS, GLOG_minloglevel="2").stderr)
+    expected = "".join(line.format(*letters) for letters in ("Ii", "Ww", "Ee"))
+    assert re.fullmatch(expected, python(LOGS, GLOG_minloglevel="0").stderr)

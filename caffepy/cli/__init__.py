@@ -10,10 +10,13 @@ from caffepy.cli.device_query import device_query
 from caffepy.cli.draw import draw
 from caffepy.cli.extract_features import extract_features
 from caffepy.cli.info import info
+from caffepy.cli.parse_log import parse_log
+from caffepy.cli.plot_log import plot_log
 from caffepy.cli.run import run
 from caffepy.cli.saliency import saliency
 from caffepy.cli.test import test
 from caffepy.cli.time import time
+from caffepy.cli.train import train
 from caffepy.cli.upgrade_net import upgrade_net
 from caffepy.cli.upgrade_solver import upgrade_solver
 from caffepy.cli.warm_up import warm_up
@@ -26,10 +29,13 @@ _COMMANDS = (
     draw,
     extract_features,
     info,
+    parse_log,
+    plot_log,
     run,
     saliency,
     test,
     time,
+    train,
     upgrade_net,
     upgrade_solver,
     warm_up,

@@ -12,18 +12,22 @@ _USAGE = """\
 usage: caffe <command> <flags>
 
 commands
+  train         train or fine-tune a model
   test          score a model: its outputs, averaged over batches
   time          how long each layer takes
   device_query  which GPUs there are
-  train         not yet: caffepy runs nets, and does not train them
 
 flags, as -flag value, -flag=value, --flag value or --flag=value
+  solver        the solver's prototxt, to train
+  snapshot      the .solverstate to go on from
   model         the prototxt, or a .caffemodel that holds its definition
-  weights       the trained .caffemodel
+  weights       the trained .caffemodel; to train, also several: a,b
   iterations    batches, or runs of each layer; default 50
   gpu           the GPU's number, or for device_query 0,1 or all; default: the CPU
   phase         TRAIN or TEST; default TEST to test, TRAIN to time
   level, stage  which of the model's layers; stage: a,b
+  sigint_effect, sighup_effect
+                snapshot, stop or none; default: Ctrl-C stops, a hangup writes a snapshot
 
 `caffepy --help` lists what there is beyond the original's commands."""
 _TAKES = {"model", "weights", "iterations", "gpu", "phase", "level", "stage"}
@@ -65,15 +69,25 @@ def _translated(arguments: Sequence[str]) -> list[str] | str:
     if given.command is None or {"help", "h", "helpshort"} & set(given.flags):
         return _USAGE
     if given.command == "train":
-        raise click.ClickException(
-            "caffe train: caffepy runs nets and computes gradients; training will come in a later version. Until then "
-            "train elsewhere, and run what comes out with caffe test"
-        )
+        return _train(given.flags)
     if given.command not in _COMMANDS:
         raise click.UsageError(f"caffe has no command {given.command!r}; there are {', '.join(_COMMANDS)}")
     if given.command == "device_query":
         return ["device-query", "--gpu", given.flags.get("gpu") or "all"]
     return _on_a_net(given.command, given.flags)
+
+
+def _train(flags: dict[str, str]) -> list[str]:
+    """`train`, with the log on stderr; flags that are no concern of it are ignored, as the original does."""
+    if not flags.get("solver"):
+        raise click.UsageError("caffe train: -solver is missing; give the solver's prototxt: -solver solver.prototxt")
+    options = ["--allow", "all", "--no-progress"]
+    for name in ("snapshot", "weights", "gpu", "level", "sigint_effect", "sighup_effect"):
+        if flags.get(name):
+            options += [f"--{name.replace('_', '-')}", flags[name]]
+    for stage in filter(None, flags.get("stage", "").split(",")):
+        options += ["--stage", stage]
+    return ["train", *options, "--", flags["solver"]]
 
 
 def _on_a_net(command: str, flags: dict[str, str]) -> list[str]:

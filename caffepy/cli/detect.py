@@ -13,6 +13,7 @@ from caffepy.cli.pictures import PictureJob
 from caffepy.detector import Detector
 from caffepy.errors import ArgumentError, MissingFileError
 from caffepy.proto.files import replacing
+from caffepy.proto.hdf5 import new_hdf5
 from caffepy.saliency.preprocess import IMAGENET_MEAN
 
 _WINDOW = ("ymin", "xmin", "ymax", "xmax")
@@ -110,7 +111,7 @@ def _write(out: str, detections: list[dict[str, Any]]) -> None:
             return
         import h5py
 
-        with h5py.File(beside, "w") as file:
+        with new_hdf5(beside) as file:
             file.create_dataset("filename", data=names, dtype=h5py.string_dtype())
             file.create_dataset("window", data=windows)
             file.create_dataset("prediction", data=values)

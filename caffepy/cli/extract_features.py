@@ -13,6 +13,7 @@ from caffepy.cli.pictures import PictureJob, picture_options
 from caffepy.errors import ArgumentError
 from caffepy.picture_net import PictureNet
 from caffepy.proto.files import replacing
+from caffepy.proto.hdf5 import new_hdf5
 
 _ENDINGS = (".npy", ".npz", ".h5", ".hdf5")
 
@@ -88,6 +89,6 @@ def _file(out: str, shapes: Mapping[str, Shape], images: list[str]) -> Iterator[
         else:
             import h5py
 
-            with h5py.File(beside, "w") as file:
+            with new_hdf5(beside) as file:
                 yield {name: file.create_dataset(name, shape, np.float32) for name, shape in shapes.items()}
                 file.create_dataset("images", data=images, dtype=h5py.string_dtype())

@@ -1,7 +1,7 @@
 """Which net a command works on: its arguments and options, and how it is opened."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from caffepy import TEST, TRAIN, Net
 from caffepy.errors import GraphError
 from caffepy.graph import filter_net
 from caffepy.net.weights import read_definition
-from caffepy.proto.caffe_pb2 import LayerParameter, NetState
+from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, NetState
 
 _PHASES = {"train": TRAIN, "test": TEST}
 
@@ -68,14 +68,23 @@ def _check_module(layer: LayerParameter, allow: tuple[str, ...]) -> None:
         )
 
 
+def check_modules(definitions: Iterable[NetParameter], allow: tuple[str, ...]) -> None:
+    """Raise GraphError for a Python layer of these nets whose module is not allowed."""
+    if "all" not in allow:
+        for definition in definitions:
+            for layer in definition.layer:
+                _check_module(layer, allow)
+
+
+ALLOW_OPTION = click.option(
+    "--allow",
+    multiple=True,
+    metavar="MODULE",
+    help="Let Python layers import this module; all for any. May be given again.",
+)
 PLACE_OPTIONS = (
     click.option("--gpu", type=int, metavar="N", help="Run on GPU number N. [default: on the CPU]"),
-    click.option(
-        "--allow",
-        multiple=True,
-        metavar="MODULE",
-        help="Let Python layers import this module; all for any. May be given again.",
-    ),
+    ALLOW_OPTION,
 )
 
 

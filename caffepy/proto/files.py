@@ -1,6 +1,7 @@
 """Opening, recognising and replacing files."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
@@ -62,20 +63,43 @@ def remedy(kind: Kind) -> str:
 
 @contextmanager
 def replacing(path: PathLike) -> Iterator[str]:
-    """Gives the name of a new file beside `path`, which takes its place if the block succeeds and goes if it does not.
+    """Gives the name of a new file, which takes the place of `path` if the block succeeds and goes if it does not.
 
-    So a reader sees the old file or the whole new one. Raises MissingFileError if there is no such folder, ProtoError
-    if writing fails.
+    So a reader sees the old file or the whole new one, written to disk. Where the system has files without a name, the
+    new one gets its own when it is whole, and a process killed before leaves nothing; elsewhere it lies beside `path`
+    under a name that nobody can foresee. Raises MissingFileError if there is no such folder, ProtoError if writing
+    fails.
     """
     target = os.path.realpath(path)  # a symbolic link stays one
-    if not os.path.isdir(os.path.dirname(target)):
-        raise MissingFileError(f"{os.fspath(path)}: there is no folder {os.path.dirname(target)}; make it first")
-    beside = f"{target}.{os.getpid()}.part"
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise MissingFileError(f"{os.fspath(path)}: there is no folder {folder}; make it first")
+    beside = f"{target}.{secrets.token_hex(8)}.part"
     try:
-        yield beside
-        os.replace(beside, target)
+        descriptor, name = _new_file(folder, beside)
+        try:
+            yield name
+            os.fsync(descriptor)
+            if name != beside:
+                # The name is absolute: the descriptor only makes link follow it to the file.
+                os.link(name, beside if os.path.lexists(target) else target, src_dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+        if os.path.lexists(beside):
+            os.replace(beside, target)
     except OSError as error:
         raise ProtoError(f"{os.fspath(path)}: cannot be written: {error}") from error
     finally:
         with suppress(OSError):
             os.unlink(beside)
+
+
+def _new_file(folder: str, name: str) -> tuple[int, str]:
+    """A file in the folder, open, and what to open it by: without a name if possible, else with this one."""
+    if hasattr(os, "O_TMPFILE"):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
+            if os.path.exists(own := f"/proc/self/fd/{descriptor}"):
+                return descriptor, own
+            os.close(descriptor)
+    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), name

@@ -1,6 +1,7 @@
 """HDF5 weights (.caffemodel.h5): /data/<layer>/<index> holds a blob, /diff/<layer>/<index> its diff, as Net::ToHDF5."""
 
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from functools import partial
 from itertools import product
 from typing import Any
@@ -57,15 +58,25 @@ def _read(dataset: Any, path: str, out: FloatArray) -> None:
         raise ProtoError(f"{path}: cannot read {dataset.name} ({error}); download or copy the file again") from error
 
 
+@contextmanager
+def new_hdf5(path: str) -> Iterator[Any]:
+    """A new HDF5 file, written through Python: HDF5 asks for the name of its file, and that of `replacing` has none.
+
+    A disk that is full raises OSError, where HDF5 itself raises other errors.
+    """
+    import h5py
+
+    with open(path, "w+b") as file, h5py.File(file, "w") as new:
+        yield new
+
+
 def write_hdf5(
     path: str, net: NetParameter, blobs: Layerwise, diffs: Layerwise | None, shared: Container[tuple[int, int]]
 ) -> None:
     """Write the blobs but `shared` ones, and the diffs if there are any, as float32; every layer gets a group."""
-    import h5py
-
     check_names(net, blobs, "HDF5")
     tops = {"data": blobs} if diffs is None else {"data": blobs, "diff": diffs}
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         for (top, values), (i, name) in product(tops.items(), enumerate(layer.name for layer in net.layer)):
             try:
                 group = file.require_group(f"{top}/{name}")

@@ -5,10 +5,12 @@ import time
 
 from caffepy import device
 from caffepy.errors import ArgumentError, StateError
+from caffepy.logs import GlogFormatter
 
 _LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _log = logging.getLogger("caffepy")
 _handler = logging.StreamHandler()
+_handler.setFormatter(GlogFormatter())
 _solvers = {"count": 1, "rank": 0}
 
 

@@ -1,6 +1,7 @@
 """Solvers: nets trained as Caffe trains them."""
 
 from caffepy.solver.solver import (
+    Action,
     AdaDeltaSolver,
     AdaGradSolver,
     AdamSolver,
@@ -12,6 +13,7 @@ from caffepy.solver.solver import (
 )
 
 __all__ = [
+    "Action",
     "AdaDeltaSolver",
     "AdaGradSolver",
     "AdamSolver",

@@ -55,12 +55,7 @@ def _complete_prefix(param: SolverParameter, path: str) -> None:
 
 def check(param: SolverParameter, kind: str) -> None:
     """Raise SolverError for settings that contradict each other or the solver's type, before any net is built."""
-    given = [name for name in _TRAIN_NETS if param.HasField(name)]
-    if len(given) != 1:
-        raise SolverError(
-            f"the net to train must be given by one of {', '.join(_TRAIN_NETS)}, found "
-            + (" and ".join(given) if given else "none of them")
-        )
+    check_train_net(param)
     if param.average_loss < 1:
         raise SolverError(f"average_loss: {param.average_loss}; give at least 1")
     if param.iter_size < 0:
@@ -70,6 +65,16 @@ def check(param: SolverParameter, kind: str) -> None:
     if kind == "RMSProp" and not 0 <= param.rms_decay < 1:
         raise SolverError(f"rms_decay: {param.rms_decay:g}; give at least 0 and less than 1")
     _check_tests(param)
+
+
+def check_train_net(param: SolverParameter) -> None:
+    """Raise SolverError unless one net to train is given."""
+    given = [name for name in _TRAIN_NETS if param.HasField(name)]
+    if len(given) != 1:
+        raise SolverError(
+            f"the net to train must be given by one of {', '.join(_TRAIN_NETS)}, found "
+            + (" and ".join(given) if given else "none of them")
+        )
 
 
 def _check_tests(param: SolverParameter) -> None:
@@ -90,14 +95,34 @@ def _check_tests(param: SolverParameter) -> None:
 
 def train_net(param: SolverParameter) -> Net:
     """The net to train, with the weights that the settings name."""
-    name = next(name for name in _TRAIN_NETS if param.HasField(name))
-    value = getattr(param, name)
-    say("solver.cpp:102", f"Creating training net {_SOURCES[name].format(value)}")
-    return _build(value, TRAIN, [param.train_state], param.weights)
+    where, source = _train_source(param)
+    say("solver.cpp:102", f"Creating training net {where}")
+    return _build(source, TRAIN, [param.train_state], param.weights)
 
 
 def test_nets(param: SolverParameter) -> list[Net]:
     """The nets to test with: those of the settings' own, then the net itself as often as there are test_iter left."""
+    nets = []
+    for index, (where, source) in enumerate(_test_sources(param)):
+        say("solver.cpp:190", f"Creating test net (#{index}) specified by {where}")
+        nets.append(_build(source, TEST, param.test_state[index : index + 1], param.weights))
+    return nets
+
+
+def definitions(param: SolverParameter) -> list[NetParameter]:
+    """Of all nets that the settings name, with the layers of every state."""
+    return [read_definition(source) for _, source in (_train_source(param), *_test_sources(param))]
+
+
+def _train_source(param: SolverParameter) -> tuple[str, str | NetParameter]:
+    """The training net, and where it is said."""
+    check_train_net(param)
+    name = next(name for name in _TRAIN_NETS if param.HasField(name))
+    value: str | NetParameter = getattr(param, name)
+    return _SOURCES[name].format(value), value
+
+
+def _test_sources(param: SolverParameter) -> list[tuple[str, str | NetParameter]]:
     sources: list[tuple[str, str | NetParameter]] = [
         *(("test_net_param", value) for value in param.test_net_param),
         *((f"test_net file: {value}", value) for value in param.test_net),
@@ -105,12 +130,7 @@ def test_nets(param: SolverParameter) -> list[Net]:
     itself: tuple[str, str | NetParameter] = (
         (f"net file: {param.net}", param.net) if param.HasField("net") else ("net_param", param.net_param)
     )
-    sources += [itself] * (len(param.test_iter) - len(sources))
-    nets = []
-    for index, (where, source) in enumerate(sources):
-        say("solver.cpp:190", f"Creating test net (#{index}) specified by {where}")
-        nets.append(_build(source, TEST, param.test_state[index : index + 1], param.weights))
-    return nets
+    return sources + [itself] * (len(param.test_iter) - len(sources))
 
 
 def _build(source: str | NetParameter, phase: int, states: Iterable[NetState], weights: Iterable[str]) -> Net:

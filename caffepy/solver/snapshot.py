@@ -14,6 +14,7 @@ from caffepy.proto.binary_write import blob_parts, size
 from caffepy.proto.caffe_pb2 import SolverParameter, SolverState
 from caffepy.proto.caffemodel import blob_array
 from caffepy.proto.files import HEAD, kind_of, open_binary, remedy, replacing
+from caffepy.proto.hdf5 import new_hdf5
 from caffepy.proto.wire import prefix
 from caffepy.solver.log import say
 
@@ -120,9 +121,7 @@ def _write_binary(path: str, state: State) -> None:
 
 
 def _write_hdf5(path: str, state: State) -> None:
-    import h5py
-
-    with h5py.File(path, "w") as file:
+    with new_hdf5(path) as file:
         file.create_dataset("iter", data=np.array([state.iteration], "<i4"))
         _write_string(file, "learned_net", os.fsencode(state.learned_net) + b"\0")
         file.create_dataset("current_step", data=np.array([state.current_step], "<i4"))

@@ -65,8 +65,8 @@ def test_test_and_time_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("train -solver s.prototxt", "training will come in a later version"),
-        ("train", "training will come in a later version"),
+        ("train -solver s.prototxt", "s.prototxt: cannot be opened"),
+        ("train", "caffe train: -solver is missing"),
         ("time", "caffe time: -model is missing"),
         ("test -model m.prototxt", "caffe test: -weights is missing"),
         ("timee -model m", "caffe has no command 'timee'"),

@@ -1,6 +1,8 @@
 """Opening, recognising and replacing files."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,29 @@ def test_a_failing_disk_and_a_missing_folder_are_told(tmp_path: Path) -> None:
     ):
         pass
     assert issubclass(MissingFileError, CaffeError)
+
+
+def test_replacing_works_where_no_file_is_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    target, names = tmp_path / "file", set()
+    for text in ("old", "new"):
+        with replacing(target) as beside:
+            names.add(beside)
+            Path(beside).write_text(text)
+        assert target.read_text() == text
+    assert len(names) == 2
+    with pytest.raises(ZeroDivisionError):
+        write_half(target)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="only Linux has files without a name")
+def test_a_process_killed_while_it_writes_leaves_nothing(tmp_path: Path) -> None:
+    text = (
+        "import os, signal, sys; from caffepy.proto.files import replacing\n"
+        "with replacing(sys.argv[1]) as beside:\n"
+        "    open(beside, 'w').write('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", text, str(tmp_path / "file")]).returncode == -9
+    assert os.listdir(tmp_path) == []

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -174,13 +175,15 @@ def test_logging(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(log, "handlers", list(log.handlers))
     from caffepy.pycaffe import process
 
-    monkeypatch.setattr(process, "_handler", logging.StreamHandler())
+    handler = logging.StreamHandler()
+    handler.setFormatter(process._handler.formatter)
+    monkeypatch.setattr(process, "_handler", handler)
     caffe.log("before")
     caffe.init_log()
     caffe.log("100 % there")
     caffe.init_log(2)
     caffe.log("not this")
-    assert capsys.readouterr().err == "100 % there\n"
+    assert re.fullmatch(r"I\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ process\.py:\d+\] 100 % there\n", capsys.readouterr().err)
     with pytest.raises(ArgumentError, match="level 7; give 0"):
         caffe.init_log(7)
 
