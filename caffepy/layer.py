@@ -112,9 +112,6 @@ class Layer:
     param_diffs_later: ClassVar[bool] = False
     """Weight diffs are made of that data and the tops' diffs alone, and can be computed after the pass."""
 
-    waited: float = 0.0
-    """Seconds that its passes have waited for data."""
-
     def __init__(self, param: LayerParameter, phase: int):
         self.param = param
         self.name = param.name
@@ -179,6 +176,11 @@ class Layer:
     def differentiable(self, bottom_index: int) -> bool:
         """Whether there is a derivative with respect to this bottom; where not, its diff is zeros."""
         return True
+
+    @property
+    def waited(self) -> float:
+        """Seconds that its passes have waited for data, if it is a source of some."""
+        return 0.0
 
     # ---- what a layer type may call
 

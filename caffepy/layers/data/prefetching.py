@@ -51,6 +51,11 @@ class PrefetchingLayer(Layer):
 
     # ---- what the net calls
 
+    @property
+    def waited(self) -> float:
+        """Seconds that its passes have waited for the thread."""
+        return self.prefetcher.waited
+
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         batch_size = self.batch_size()
         if batch_size < 1:
