@@ -1,5 +1,6 @@
-"""LSTM, and LSTMUnit, one step of it."""
+"""LSTM, LSTMUnit, one step of it, and Lstm, as forks have it."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
+from caffepy.layers.activation.functions import clip_forward
 from caffepy.layers.basis.elementwise import copy_forward
 from caffepy.layers.recurrent.recurrent import Recurrent
 
@@ -42,7 +44,7 @@ class LSTM(Recurrent):
         self.keep_state(1, cells[self.steps : self.steps + 1], top)
 
     def step(self, t: int, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        cont, cells, gates = bottom[1].data, self.cells.array, self.sums.array[t : t + 1]
+        cont, cells, gates = self.cont(bottom), self.cells.array, self.sums.array[t : t + 1]
         lstm_unit_forward(
             gates,
             self.hidden_sums.array,
@@ -61,7 +63,7 @@ class LSTM(Recurrent):
         self.run_backward(top, propagate_down, bottom)
 
     def step_backward(self, t: int, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        cont, cells, cell_diff = bottom[1].data, self.cells.array, self.cell_diff.array
+        cont, cells, cell_diff = self.cont(bottom), self.cells.array, self.cell_diff.array
         last = t + 1 == self.steps
         lstm_unit_backward(
             self.sums.array[t : t + 1],
@@ -76,6 +78,82 @@ class LSTM(Recurrent):
             self.sums_diff.array[t : t + 1],
             cell_diff,
         )
+
+
+@register("Lstm", bottoms=(1, 2), tops=1)
+class Lstm(LSTM):
+    """x (T, N, ...), optionally cont of T * N values -> top (T, N, D), D being num_output (CTPN: lstm_layer.cpp).
+
+    LSTM's equations. Without cont every sequence begins at the first step and goes on to the last; with it the states
+    after a forward pass are those before the next. clipping_threshold, if above 0, limits the diffs of a step's sums.
+
+    Weights: W_x (4 D, inputs), W_h (4 D, D), b (4 D).
+    """
+
+    bias_place = 2
+    reads = ("bottom",)
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        p = self.param.lstm_param
+        if p.num_output < 1:
+            raise self.error(f"num_output must be at least 1, got {p.num_output}")
+        self.num_output, self.limit, self.exposed, self.has_static = p.num_output, p.clipping_threshold, 0, False
+        self.check(bottom_shapes)
+        rows = self.gates * self.num_output
+        self.add_weights((rows, math.prod(bottom_shapes[0][2:])), p.weight_filler)
+        self.add_weights((rows, self.num_output), p.weight_filler)
+        self.add_weights((rows,), p.bias_filler)
+
+    def check(self, bottom_shapes: Sequence[Shape]) -> None:
+        x = bottom_shapes[0]
+        super().check([x, x[:2]])
+        if any(math.prod(cont) != x[0] * x[1] for cont in bottom_shapes[1:]):
+            raise self.error(
+                f"bottom {self.param.bottom[1]!r} must have {x[0]} x {x[1]} values, one for each step of each "
+                f"sequence, got shape {bottom_shapes[1]}"
+            )
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        tops = super().reshape(bottom_shapes)
+        self.going_on: State = self.state("going_on", bottom_shapes[0][:2])
+        self.going_on.set(np.arange(self.steps)[:, None] > 0)
+        return tops
+
+    @property
+    def hidden_place(self) -> int:
+        return 1
+
+    def cont(self, bottom: Sequence[Arrays]) -> Floats:
+        going_on: Floats = self.going_on.array
+        return bottom[1].data.reshape(going_on.shape) if len(bottom) > 1 else going_on
+
+    def step_backward(self, t: int, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        super().step_backward(t, bottom, top)
+        if self.limit > 0:
+            sums_diff = self.sums_diff.array[t : t + 1]
+            clip_forward(sums_diff, sums_diff, lowest=-self.limit, highest=self.limit)
+
+
+@register("ContinuationIndicator", bottoms=0, tops=1)
+class ContinuationIndicator(Layer):
+    """Nothing -> (time_step, batch_size): 0 for the first step, 1 for the others (Intel and others)."""
+
+    def setup(self, bottom_shapes: Sequence[Shape]) -> None:
+        p = self.param.continuation_indicator_param
+        self.shape = p.time_step, p.batch_size
+        if min(self.shape) < 1:
+            raise self.error(f"time_step: {p.time_step} and batch_size: {p.batch_size} must be at least 1")
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        self.going_on: State = self.state("going_on", self.shape)
+        self.going_on.set(np.broadcast_to(np.arange(self.shape[0])[:, None] > 0, self.shape))
+        return [self.shape]
+
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        copy_forward(self.going_on.array, top[0].data)
+
+    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        pass
 
 
 @register("LSTMUnit", bottoms=3, tops=2)

@@ -35,6 +35,8 @@ class Recurrent(Layer):
     """The states that go from step to step, h first."""
     gates: ClassVar[int]
     """Sums for each output."""
+    bias_place: ClassVar[int] = 1
+    """Which weight the bias is."""
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p = self.param.recurrent_param
@@ -98,6 +100,11 @@ class Recurrent(Layer):
     def differentiable(self, bottom_index: int) -> bool:
         return bottom_index == 0 or (bottom_index == 2 and self.has_static)
 
+    def cont(self, bottom: Sequence[Arrays]) -> Floats:
+        """(T, N): 0 where a sequence begins, 1 where it goes on."""
+        values: Floats = bottom[1].data
+        return values
+
     # ---- the states
 
     def state_before(self, index: int, bottom: Sequence[Arrays]) -> Floats:
@@ -112,21 +119,21 @@ class Recurrent(Layer):
     # ---- the products, and the loop
 
     @property
-    def hidden_weight(self) -> Arrays:
-        """Of h."""
-        return self.params[2 + self.has_static]
+    def hidden_place(self) -> int:
+        """Which weight h is multiplied by."""
+        return 2 + self.has_static
 
     def run(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         """The sums that do not depend on h, all steps at once; then step by step those that do, and `step`."""
         sums, before, hidden_sums = self.sums.array, self.before.array, self.hidden_sums.array
-        weight, workspace = self.hidden_weight.data, self.workspace
+        weight, workspace = self.params[self.hidden_place].data, self.workspace
         inner_product_forward(
-            bottom[0].data, self.params[0].data, self.params[1].data, workspace, sums, transpose=False
+            bottom[0].data, self.params[0].data, self.params[self.bias_place].data, workspace, sums, transpose=False
         )
         if self.has_static:
             static_sums = self.static_sums.array
             inner_product_forward(bottom[2].data, self.params[2].data, None, workspace, static_sums, transpose=False)
-        num, cont = sums.shape[1], bottom[1].data
+        num, cont = sums.shape[1], self.cont(bottom)
         scale_forward(self.state_before(0, bottom), cont[:1], None, 1, num, self.num_output, None, before[:1])
         for t in range(self.steps):
             inner_product_forward(before[t : t + 1], weight, None, workspace, hidden_sums, transpose=False)
@@ -134,20 +141,20 @@ class Recurrent(Layer):
 
     def run_backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         """Step by step, from the last, the sums' diffs; then those of weights and bottoms, all steps at once."""
-        sums_diff, hidden_diff, weight = self.sums_diff.array, self.hidden_diff.array, self.hidden_weight
+        sums_diff, hidden_diff, weight = self.sums_diff.array, self.hidden_diff.array, self.params[self.hidden_place]
         for t in range(self.steps - 1, -1, -1):
             self.step_backward(t, bottom, top)
             if t > 0:
                 part = sums_diff[t : t + 1]
                 inner_product_backward(part, weight.data, self.workspace, hidden_diff, transpose=False)
         self._multiply_back(0, bottom[0], sums_diff, propagate_down[0])
-        if self.param_propagate_down[1]:
-            inner_product_backward_bias(sums_diff, self.params[1].diff)
+        if self.param_propagate_down[self.bias_place]:
+            inner_product_backward_bias(sums_diff, self.params[self.bias_place].diff)
         if self.has_static and (self.param_propagate_down[2] or propagate_down[2]):
             total = self.static_sums_diff.array
             sum_over_steps(sums_diff, self.steps, total)
             self._multiply_back(2, bottom[2], total, propagate_down[2])
-        if self.param_propagate_down[2 + self.has_static]:
+        if self.param_propagate_down[self.hidden_place]:
             before = self.before.array
             inner_product_backward_weights(before, sums_diff, self.workspace, weight.diff, transpose=False)
 

@@ -1,4 +1,4 @@
-"""Layers that only move values: Permute, ShuffleChannel, Reorg, Flip, DepthToSpace and what they share."""
+"""Layers that only move values, from Permute to DepthToSpace, and what they share."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -109,6 +109,26 @@ class Permute(Moves):
             )
         order = given + [axis for axis in range(len(bottom)) if axis not in given]
         return Move(bottom, order), tuple(bottom[axis] for axis in order)
+
+
+@register("Transpose", bottoms=1, tops=1)
+class Transpose(Moves):
+    """Any shape -> the bottom's axes in the order of `dim`, which names all of them (CTPN)."""
+
+    def move(self, bottom: Shape) -> tuple[Move, Shape]:
+        order = list(self.param.transpose_param.dim)
+        if sorted(order) != list(range(len(bottom))):
+            raise self.error(f"dim {order} must name every axis of bottom shape {bottom} once, 0 to {len(bottom) - 1}")
+        return Move(bottom, order), tuple(bottom[axis] for axis in order)
+
+
+@register("Reverse", bottoms=1, tops=1)
+class Reverse(Moves):
+    """Any shape -> the same, backwards along `axis` (CTPN)."""
+
+    def move(self, bottom: Shape) -> tuple[Move, Shape]:
+        axis = self.canonical_axis(self.param.reverse_param.axis, bottom)
+        return Move(bottom, range(len(bottom)), {axis}), bottom
 
 
 @register("ShuffleChannel", bottoms=1, tops=1)

@@ -196,3 +196,99 @@ def test_errors(text, shapes, message):
 def test_inputs_keep_their_size():
     with pytest.raises(LayerError, match="do not fit the weights"):
         case_of("RNN").reshape((STEPS, NUM, 7), CONT)
+
+
+# ---- Lstm and ContinuationIndicator
+
+
+def lstm_of_forks(cont: bool = False, limit: float = 0) -> Case:
+    filler = 'weight_filler { type: "gaussian" std: 0.5 } bias_filler { type: "gaussian" }'
+    param = f"lstm_param {{ num_output: {OUTPUTS} clipping_threshold: {limit} {filler} }}"
+    case = build(f'type: "Lstm" {param}', [X, *[(STEPS * NUM,)] * cont])
+    rng = np.random.default_rng(3)
+    fill(case, rng, 0.7)
+    if cont:
+        case.bottom[1].data[...] = rng.integers(0, 2, STEPS * NUM)
+    return case
+
+
+def as_caffes(case: Case) -> Case:
+    """The same layer as type LSTM has it: W_x, b, W_h."""
+    same = case_of("LSTM")
+    same.bottom[0].data[...] = case.bottom[0].data
+    same.bottom[1].data[...] = case.bottom[1].data.reshape(CONT) if len(case.bottom) > 1 else 1
+    for weight, other in zip(same.weights, (0, 2, 1), strict=True):
+        weight.data[...] = case.weights[other].data
+    if len(case.bottom) == 1:
+        same.bottom[1].data[0] = 0
+    return same
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("cont", [False, True])
+def test_lstm_of_forks(mode, cont):
+    with running(mode):
+        case = lstm_of_forks(cont)
+        h, c = np.zeros((2, NUM, OUTPUTS))
+        for _ in range(2):  # with cont, the states go on
+            (top,) = case.forward()
+            if not cont:
+                h, c = np.zeros((2, NUM, OUTPUTS))
+            expected, h, c = by_definition(as_caffes(case), False, h, c)
+            np.testing.assert_allclose(top, expected, 1e-4, 1e-5)
+        assert [w.shape for w in case.weights] == [(4 * OUTPUTS, 6), (4 * OUTPUTS, OUTPUTS), (4 * OUTPUTS,)]
+        assert [case.layer.differentiable(i) for i in range(1 + cont)] == [True, False][: 1 + cont]
+
+
+def test_gradient_of_the_lstm_of_forks():
+    rng = np.random.default_rng(6)
+    case = lstm_of_forks()
+    for where in (0, ("param", 0), ("param", 1), ("param", 2)):
+        check_gradient(case, where, rng)
+    check_manners(case, rng)
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+def test_clipped_diffs(mode):
+    rng = np.random.default_rng(7)
+    noise = rng.standard_normal((STEPS, NUM, OUTPUTS))
+    with running(mode):
+        found = []
+        for limit in (0, 0.05, 1e6):
+            case = lstm_of_forks(limit=limit)
+            case.forward()
+            case.top[0].diff[...] = noise
+            case.weights[2].diff[...] = 0
+            case.backward()
+            found.append((case.layer.sums_diff.host.copy(), case.weights[2].diff.copy()))
+        (free, _), (limited, of_bias), (wide, _) = found
+        assert abs(free).max() > 0.05
+        np.testing.assert_array_equal(wide, free)
+        assert abs(limited).max() == np.float32(0.05)
+        np.testing.assert_allclose(limited[-1], free[-1].clip(-0.05, 0.05), 1e-6)  # no step after it
+        np.testing.assert_allclose(of_bias, limited.sum(axis=(0, 1)), 1e-4, 1e-6)
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+def test_continuation_indicator(mode):
+    with running(mode):
+        case = build('type: "ContinuationIndicator" continuation_indicator_param { time_step: 3 batch_size: 2 }', [])
+        np.testing.assert_array_equal(case.forward()[0], [[0, 0], [1, 1], [1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("text", "shapes", "says"),
+    [
+        ('type: "Lstm"', [X], "num_output must be at least 1, got 0"),
+        (
+            'type: "Lstm" lstm_param { num_output: 2 }',
+            [(4, 3)],
+            r"must be \(steps, sequences, ...\), got shape \(4, 3\)",
+        ),
+        ('type: "Lstm" lstm_param { num_output: 2 }', [X, (3,)], r"must have 4 x 3 values, .* got shape \(3,\)"),
+        ('type: "ContinuationIndicator"', [], "time_step: 0 and batch_size: 0 must be at least 1"),
+    ],
+)
+def test_errors_of_forks_layers(text, shapes, says):
+    with pytest.raises(LayerError, match=says):
+        build(text, shapes)

@@ -47,6 +47,9 @@ MOVES = {
     'type: "Permute" permute_param { order: 0 order: 2 order: 3 order: 1 }': lambda x: x.transpose(0, 2, 3, 1),
     'type: "Permute" permute_param { order: 3 order: 1 }': lambda x: x.transpose(3, 1, 0, 2),
     'type: "Permute"': lambda x: x,
+    'type: "Transpose" transpose_param { dim: 3 dim: 0 dim: 1 dim: 2 }': lambda x: x.transpose(3, 0, 1, 2),
+    'type: "Reverse"': lambda x: x[::-1],
+    'type: "Reverse" reverse_param { axis: 2 }': lambda x: x[:, :, ::-1],
     'type: "ShuffleChannel" shuffle_channel_param { group: 4 }': lambda x: shuffle(x, 4),
     'type: "Reorg" reorg_param { stride: 2 }': lambda x: darknet_reorg(x, 2),
     'type: "Reorg" reorg_param { stride: 2 reverse: true }': lambda x: darknet_reverse(x, 2),
@@ -84,6 +87,13 @@ def test_other_shapes():
     ("text", "shape", "says"),
     [
         ('type: "Permute" permute_param { order: 1 order: 1 }', (2, 3), r"order \[1, 1\] must name axes of bottom"),
+        (
+            'type: "Transpose" transpose_param { dim: 1 }',
+            (2, 3),
+            r"dim \[1\] must name every axis of bottom shape \(2, 3\)",
+        ),
+        ('type: "Transpose" transpose_param { dim: 1 dim: -1 }', (2, 3), r"dim \[1, -1\] must name every axis"),
+        ('type: "Reverse" reverse_param { axis: 2 }', (2, 3), "axis: 2 is outside bottom 0"),
         ('type: "Permute" permute_param { order: 2 }', (2, 3), r"order \[2\] must name axes of bottom shape \(2, 3\)"),
         (
             f'type: "Permute" permute_param {{ {" ".join(f"order: {i}" for i in range(6, -1, -1))} }}',
