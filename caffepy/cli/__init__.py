@@ -4,6 +4,8 @@ import click
 
 from caffepy import __version__
 from caffepy.cli.classify import classify
+from caffepy.cli.compute_image_mean import compute_image_mean
+from caffepy.cli.convert_imageset import convert_imageset
 from caffepy.cli.demo import demo
 from caffepy.cli.detect import detect
 from caffepy.cli.device_query import device_query
@@ -12,6 +14,7 @@ from caffepy.cli.extract_features import extract_features
 from caffepy.cli.info import info
 from caffepy.cli.parse_log import parse_log
 from caffepy.cli.plot_log import plot_log
+from caffepy.cli.resize_and_crop import resize_and_crop
 from caffepy.cli.run import run
 from caffepy.cli.saliency import saliency
 from caffepy.cli.test import test
@@ -23,6 +26,8 @@ from caffepy.cli.warm_up import warm_up
 
 _COMMANDS = (
     classify,
+    compute_image_mean,
+    convert_imageset,
     demo,
     detect,
     device_query,
@@ -31,6 +36,7 @@ _COMMANDS = (
     info,
     parse_log,
     plot_log,
+    resize_and_crop,
     run,
     saliency,
     test,

@@ -2,9 +2,7 @@
 
 import itertools
 import logging
-import os
-import threading
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from caffepy.blob import Floats, Shape
 from caffepy.data.sources import Item, Source
+from caffepy.data.threads import side_by_side
 from caffepy.data.transform import DataTransformer, Draws, Values
 from caffepy.errors import CaffeError, DataError, MissingFileError
 
@@ -29,37 +28,20 @@ class Batch:
     labels: Floats
 
 
+class Slot(NamedTuple):
+    """A place in a batch, the item for it, and what chance says of that."""
+
+    place: int
+    item: Item
+    draws: Draws
+
+
 class _Read(NamedTuple):
     """An item's values and label, and the shape that its values come out in."""
 
     values: Values
     label: float
     shape: Shape
-
-
-def cores() -> int:
-    """How many cores the process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-_pool: ThreadPoolExecutor | None = None
-
-
-def _helpers() -> ThreadPoolExecutor:
-    """The threads that decode beside those that make batches: all cores in all."""
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(max(1, cores() - 1), "caffepy-decode")
-    return _pool
-
-
-def _forget_pool() -> None:
-    global _pool
-    _pool = None  # threads do not survive a fork
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_pool)
 
 
 class BatchMaker:
@@ -88,22 +70,21 @@ class BatchMaker:
 
     def make(self, spare: Batch | None = None) -> Batch:
         """The next batch, in the memory of `spare` if that has the right shape."""
-        item, draws = self._next()
-        while (first := self._try(item)) is None:
-            item, draws = self._next()
+        slot = self._next(0)
+        while (first := self._try(slot.item)) is None:
+            slot = self._next(0)
         batch = self._memory((self.batch_size, *first.shape), spare)
-        self._write(batch, 0, first, draws)
-        rest = [(slot, *self._next()) for slot in range(1, self.batch_size)]
-        for slot in self._fill(batch, rest, side_by_side=item.slow):
-            while self._fill(batch, [(slot, *self._next())], side_by_side=False):
-                pass
+        self._write(batch, slot, first)
+        bad = self._fill(batch, [self._next(i) for i in range(1, self.batch_size)], slow=slot.item.slow)
+        while bad:
+            bad = self._fill(batch, [self._next(slot.place) for slot in bad], slow=False)
         return batch
 
-    def _next(self) -> tuple[Item, Draws]:
+    def _next(self, place: int) -> Slot:
         item = next(self._items)
         if item.epoch > self._good_epoch + 1:
             raise DataError(f"{item.what}: every item before it in the epoch was bad, {self.skipped} in all")
-        return item, self.transformer.draw()
+        return Slot(place, item, self.transformer.draw())
 
     def _memory(self, shape: Shape, spare: Batch | None) -> Batch:
         if spare is not None and spare.data.shape == shape:
@@ -113,34 +94,22 @@ class BatchMaker:
         except (MemoryError, ValueError) as error:
             raise DataError(f"a batch of shape {shape} does not fit into memory; make batch_size smaller") from error
 
-    def _fill(self, batch: Batch, slots: list[tuple[int, Item, Draws]], *, side_by_side: bool) -> list[int]:
-        """Read items into their slots; the slots of those that were bad."""
-        bad: dict[int, CaffeError] = {}
-        work, failed = iter(slots), threading.Event()
+    def _fill(self, batch: Batch, slots: Sequence[Slot], *, slow: bool) -> list[Slot]:
+        """Read items into their slots; those that were bad."""
 
-        def some() -> None:
-            for slot, item, draws in work:  # a list's iterator gives each element to one thread
-                if failed.is_set():
-                    return
-                try:
-                    self._write(batch, slot, self._read(item, batch.data.shape[1:]), draws)
-                except BAD as error:
-                    bad[slot] = error
-                    if not self.skip_bad:
-                        failed.set()  # all slots before this one are being read already
+        def read(slot: Slot) -> CaffeError | None:
+            try:
+                self._write(batch, slot, self._read(slot.item, batch.data.shape[1:]))
+            except BAD as error:
+                if not self.skip_bad:
+                    raise
+                return error
+            return None
 
-        helpers: list[Future[None]] = []
-        if side_by_side and len(slots) > 1:
-            helpers = [_helpers().submit(some) for _ in range(min(cores() - 1, len(slots) - 1))]
-        some()
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()
-        if bad and not self.skip_bad:
-            raise bad[min(bad)]
-        for slot in sorted(bad):
-            self._skip(bad[slot])
-        return sorted(bad)
+        errors = side_by_side(read, slots) if slow else [read(slot) for slot in slots]
+        for error in filter(None, errors):
+            self._skip(error)
+        return [slot for slot, error in zip(slots, errors, strict=True) if error]
 
     def _read(self, item: Item, like: Shape | None = None) -> _Read:
         """The item, of which `like` is to be the shape."""
@@ -164,9 +133,9 @@ class BatchMaker:
             self._skip(error)
             return None
 
-    def _write(self, batch: Batch, slot: int, found: _Read, draws: Draws) -> None:
-        self.transformer.apply(found.values, draws, batch.data[slot])
-        batch.labels[slot] = found.label
+    def _write(self, batch: Batch, slot: Slot, found: _Read) -> None:
+        self.transformer.apply(found.values, slot.draws, batch.data[slot.place])
+        batch.labels[slot.place] = found.label
 
     def _skip(self, error: CaffeError) -> None:
         self.skipped += 1

@@ -49,12 +49,19 @@ class PrefetchingLayer(Layer):
         """The items and what transforms them; draws what the type draws at setup."""
         raise NotImplementedError
 
-    # ---- what the net calls
+    # ---- what it tells
+
+    @property
+    def skipped(self) -> int:
+        """How many bad records were left out: caffepy.data.skip_bad_records."""
+        return self.prefetcher.maker.skipped
 
     @property
     def waited(self) -> float:
-        """Seconds that its passes have waited for the thread."""
+        """Seconds that forward passes have waited for batches."""
         return self.prefetcher.waited
+
+    # ---- what the net calls
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         batch_size = self.batch_size()
