@@ -7,11 +7,10 @@ from caffepy import dnn, io, layers, proto
 from caffepy.classifier import Classifier
 from caffepy.detector import Detector
 from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
+from caffepy.kernels.precision import set_precision
 from caffepy.layer import layer_type_list, register
 from caffepy.layers.utility.python import PythonLayer as Layer
-from caffepy.logs import quiet_as_glog
 from caffepy.net_spec import NetSpec, params, to_proto
-from caffepy.precision import set_precision
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.pycaffe import (
     Net,
@@ -20,6 +19,7 @@ from caffepy.pycaffe import (
     has_nccl,
     init_log,
     log,
+    quiet_as_glog,
     set_multiprocess,
     set_param_diffs,
     set_solver_count,

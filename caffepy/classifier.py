@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from caffepy import io
 from caffepy.errors import ArgumentError
-from caffepy.picture_net import PictureNet
 from caffepy.pycaffe.net import Path
+from caffepy.pycaffe.picture_net import PictureNet
 
 
 class Classifier(PictureNet):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import caffepy.precision
+import caffepy.kernels.precision
 from benchmarks.gpu import cases, clock, engine
 from benchmarks.gpu.cases import Case
 from benchmarks.gpu.engine import LayerCopy, NetCopy, Stream, gpu
@@ -17,9 +17,9 @@ from benchmarks.worker import build
 from caffepy.blob import SyncedArray
 from caffepy.errors import CaffeError
 from caffepy.kernels import compile_ahead
+from caffepy.kernels.tuning import measuring
 from caffepy.layers.common.inner_product import inner_product_forward
 from caffepy.layers.common.inner_product_plan import workspace_count
-from caffepy.tuning import measuring
 
 if TYPE_CHECKING:
     from benchmarks.gpu.peer import Peer
@@ -207,12 +207,12 @@ class Suite:
     @contextmanager
     def _precision(self, precision: str) -> Iterator[None]:
         """Of both sides."""
-        caffepy.precision.set_precision(precision)
+        caffepy.kernels.precision.set_precision(precision)
         self._set_peers_precision(precision)
         try:
             yield
         finally:
-            caffepy.precision.set_precision("fp32")
+            caffepy.kernels.precision.set_precision("fp32")
 
     def _set_peers_precision(self, precision: str) -> None:
         if self.peer:

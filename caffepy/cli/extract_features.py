@@ -11,9 +11,9 @@ from caffepy.blob import Floats, Shape
 from caffepy.cli.command import Subcommand
 from caffepy.cli.pictures import PictureJob, picture_options
 from caffepy.errors import ArgumentError
-from caffepy.picture_net import PictureNet
 from caffepy.proto.files import replacing
 from caffepy.proto.hdf5 import new_hdf5
+from caffepy.pycaffe.picture_net import PictureNet
 
 _ENDINGS = (".npy", ".npz", ".h5", ".hdf5")
 

@@ -12,7 +12,7 @@ from caffepy import io
 from caffepy.cli.options import PLACE_OPTIONS, WEIGHTS_ENDINGS, NetChoice
 from caffepy.errors import ArgumentError, MissingFileError
 from caffepy.io import Array
-from caffepy.picture_net import PictureNet
+from caffepy.pycaffe.picture_net import PictureNet
 from caffepy.saliency.preprocess import IMAGENET_MEAN, preprocess_of
 
 P = TypeVar("P", bound=PictureNet)

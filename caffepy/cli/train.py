@@ -14,8 +14,8 @@ from caffepy.cli.command import Subcommand
 from caffepy.cli.options import ALLOW_OPTION, check_modules
 from caffepy.cli.progress import progress
 from caffepy.errors import ArgumentError, CaffeError
-from caffepy.logs import GlogFormatter
 from caffepy.proto.caffe_pb2 import SolverParameter
+from caffepy.pycaffe.logs import GlogFormatter
 from caffepy.solver import Solver, get_solver
 from caffepy.solver.log import say
 from caffepy.solver.nets import definitions, read_solver

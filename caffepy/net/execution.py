@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from caffepy import device, graph, memory
-from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
+from caffepy import device, graph
+from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray, memory
 from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError, check_name, nearest
 from caffepy.layer import Layer
 from caffepy.net.replay import Replay

@@ -13,6 +13,7 @@ from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, Device, current, named, pinned
 from caffepy.errors import GraphError, StateError, nearest
+from caffepy.kernels.tuning import Measured, measuring
 from caffepy.layer import INSTEAD, TYPES, Layer
 from caffepy.net import table as tables
 from caffepy.net import weights as files
@@ -24,7 +25,6 @@ from caffepy.net.profile import Profile, measure
 from caffepy.net.receptive_field import crops_by_guess
 from caffepy.net.rules import ActiveRules, RuleSet
 from caffepy.proto.caffe_pb2 import TEST, NetParameter, NetState, ParamSpec
-from caffepy.tuning import Measured, measuring
 
 log = logging.getLogger("caffepy")
 

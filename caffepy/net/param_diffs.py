@@ -5,11 +5,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from caffepy.blob.storage import SyncedArray
 from caffepy.errors import ArgumentError, StateError
 from caffepy.net.execution import Ending, Execution
 from caffepy.net.gradient import no_weight_gradients
 from caffepy.net.lock import PassLock
-from caffepy.storage import SyncedArray
 
 Steps = Mapping[int, Sequence[bool]]
 """Layers that run backward, in this order, with their propagate_down."""

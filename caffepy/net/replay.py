@@ -5,10 +5,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
-from caffepy import device, precision
-from caffepy.kernels import compile_ahead
+from caffepy import device
+from caffepy.blob.storage import Trace
+from caffepy.kernels import compile_ahead, precision
 from caffepy.net.fusion import fused
-from caffepy.storage import Trace
 
 MOST = 64
 """Captured passes that a net keeps; the one not used for longest goes first."""

@@ -1,6 +1,7 @@
 """pycaffe's calling habits over the net, and the process-wide functions of its module."""
 
 from caffepy.net.param_diffs import set_param_diffs
+from caffepy.pycaffe.logs import quiet_as_glog
 from caffepy.pycaffe.net import Net, NotComputedWarning
 from caffepy.pycaffe.process import (
     Timer,
@@ -21,6 +22,7 @@ __all__ = [
     "has_nccl",
     "init_log",
     "log",
+    "quiet_as_glog",
     "set_multiprocess",
     "set_param_diffs",
     "set_solver_count",

@@ -5,7 +5,7 @@ import time
 
 from caffepy import device
 from caffepy.errors import ArgumentError, StateError
-from caffepy.logs import GlogFormatter
+from caffepy.pycaffe.logs import GlogFormatter
 
 _LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _log = logging.getLogger("caffepy")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from caffepy.blob.storage import Floats, Ints
 from caffepy.kernels import THREADS, Kernel, Launch, kernel
-from caffepy.storage import Floats, Ints
 
 RATE, MOMENTUM, SECOND, DELTA, NORMALIZE, CORRECTION, LIMIT, NUMBERS = range(8)
 """Places in `numbers`: rate, momentum, momentum2 or rms_decay, delta, 1 / iter_size, Adam's correction of its first

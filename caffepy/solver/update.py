@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike
 
 from caffepy import device
 from caffepy.blob import Blob
+from caffepy.blob.storage import Ints, SyncedArray, Trace
 from caffepy.errors import SolverError
 from caffepy.layer import State
 from caffepy.net import Net
@@ -14,7 +15,6 @@ from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.solver import rules
 from caffepy.solver.rules import CHUNK, Rule, Weights
 from caffepy.solver.weights import Learnable, learnable
-from caffepy.storage import Ints, SyncedArray, Trace
 
 
 class Update:

@@ -18,7 +18,7 @@ Floats = NDArray[np.float32]
 
 HERE = Path(__file__).resolve().parent
 TRAIN_NET = HERE / "train.prototxt"
-DEPLOY_NET = Path(caffepy.__file__).parent / "_models" / "fashion_mnist" / "deploy.prototxt"
+DEPLOY_NET = Path(caffepy.__file__).parent / "zoo" / "fashion_mnist" / "deploy.prototxt"
 DATA = Path("/usr/share/datasets/fashion-mnist")
 
 SAMPLES = ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot"]

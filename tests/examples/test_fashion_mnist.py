@@ -13,7 +13,7 @@ from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter, PoolingParameter
 from tests.shared import ROOT
 
-MODEL = Path(caffepy.__file__).parent / "_models" / "fashion_mnist"
+MODEL = Path(caffepy.__file__).parent / "zoo" / "fashion_mnist"
 SCRIPT = ROOT / "examples" / "fashion_mnist" / "train.py"
 
 PREDICTIONS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]

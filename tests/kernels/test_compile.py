@@ -16,9 +16,9 @@ import pytest
 
 import caffepy
 from benchmarks.nets import NETS
-from caffepy import precision
 from caffepy.device import source
 from caffepy.errors import KernelError
+from caffepy.kernels import precision
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, Phase
 from caffepy.saliency import channel_maximum

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
-from caffepy import tuning
 from caffepy.errors import ArgumentError, DeviceError, KernelError, LayerError, StateError
+from caffepy.kernels import tuning
 from tests.gpu_mode import REAL, downloaded, running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 

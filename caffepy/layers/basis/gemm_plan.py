@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from caffepy import device, precision, tuning
-from caffepy.kernels import THREADS, Launch
+from caffepy import device
+from caffepy.kernels import THREADS, Launch, precision, tuning
 
 PARTS = 1 << 22
 """Elements of workspace that the parts of one product take at most: 16 MiB, which stay in a large GPU's L2 cache."""
@@ -278,7 +278,7 @@ def tiles(*vectors: int) -> tuple[Tile, ...]:
 
 
 def on_request(*tensor_tiles: Tile) -> tuple[Tile, ...]:
-    """These, as caffepy.precision asks for them. Raises DeviceError where the running GPU cannot use them."""
+    """These, as caffepy.kernels.precision asks for them. Raises DeviceError where the running GPU cannot use them."""
     asked = precision.current()
     if asked == "3xtf32":
         return tuple(SPLIT[tile] for tile in tensor_tiles if tile in SPLIT)

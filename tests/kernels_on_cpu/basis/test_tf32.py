@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from caffepy import device, precision
+from caffepy import device
 from caffepy.device import source
 from caffepy.errors import ArgumentError, DeviceError
+from caffepy.kernels import precision
 from caffepy.layers.basis import gemm_plan
 from caffepy.layers.basis.gemm_plan import Choice, Tile
 from caffepy.layers.common import inner_product, inner_product_plan

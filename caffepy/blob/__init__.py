@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from caffepy import device
+from caffepy.blob.storage import Access, Floats, Ints, Shape, SyncedArray
 from caffepy.errors import ArgumentError, StateError
-from caffepy.storage import Access, Floats, Ints, Shape, SyncedArray
 
 __all__ = ["Access", "Arrays", "Blob", "BlobVec", "Floats", "HostArrays", "Ints", "Shape", "SyncedArray", "fit"]
 

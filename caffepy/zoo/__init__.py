@@ -7,7 +7,7 @@ from caffepy.errors import MissingFileError
 from caffepy.proto.caffe_pb2 import TEST
 from caffepy.pycaffe import Net
 
-_MODELS = Path(__file__).parent / "_models"
+_MODELS = Path(__file__).parent
 
 
 @dataclass(frozen=True)

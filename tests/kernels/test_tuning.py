@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from caffepy import device, precision, tuning
+from caffepy import device
 from caffepy.device import source
+from caffepy.kernels import precision, tuning
 from caffepy.layers.basis import gemm_plan
 from caffepy.layers.common.inner_product import inner_product_backward_weights, inner_product_forward
 from caffepy.layers.vision.convolution import convolution_backward
