@@ -129,3 +129,40 @@ extern "C" __global__ void mix_forward(
     mixed[i] = sum;
   }
 }
+
+// masks[k, y, x] = 1 inside the window of rows x columns whose corner is corners[k] (y, x), else 0
+extern "C" __global__ void window_masks(
+    int count, const int* __restrict__ corners, int height, int width, int rows, int columns,
+    float* __restrict__ masks) {
+  FOR_EACH(i, count) {
+    const int k = i / (height * width), y = i / width % height - corners[2 * k], x = i % width - corners[2 * k + 1];
+    masks[i] = y >= 0 && y < rows && x >= 0 && x < columns;
+  }
+}
+
+// masks[k, y, x] = grids[k] (cells x cells), bilinear, at ((y + shift) / cell_height, (x + shift) / cell_width)
+extern "C" __global__ void random_masks(
+    int count, const float* __restrict__ grids, const int* __restrict__ shifts, int cells, int cell_height,
+    int cell_width, int height, int width, float* __restrict__ masks) {
+  FOR_EACH(i, count) {
+    const int k = i / (height * width);
+    const float v = (i / width % height + shifts[2 * k] + 0.5f) / cell_height - 0.5f;
+    const float u = (i % width + shifts[2 * k + 1] + 0.5f) / cell_width - 0.5f;
+    const float y = fminf(fmaxf(v, 0), cells - 1), x = fminf(fmaxf(u, 0), cells - 1);
+    const int top = min(int(y), cells - 2), left = min(int(x), cells - 2);
+    const float down = y - top, right = x - left;
+    const float* const cell = grids + (k * cells + top) * cells + left;
+    const float at_left = cell[0] * (1 - down) + cell[cells] * down;
+    const float at_right = cell[1] * (1 - down) + cell[cells + 1] * down;
+    masks[i] = at_left * (1 - right) + at_right * right;
+  }
+}
+
+// ablated[k] = values (channels, inner), of which channel first + k is 0
+extern "C" __global__ void ablate_forward(
+    int count, const float* __restrict__ values, int channels, int inner, int first, float* __restrict__ ablated) {
+  FOR_EACH(i, count) {
+    const int at = i % (channels * inner), k = i / (channels * inner);
+    ablated[i] = at / inner == first + k ? 0 : values[at];
+  }
+}

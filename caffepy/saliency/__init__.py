@@ -6,6 +6,7 @@
 layers run backward, `methods` what is made of that, `result` and `pictures` how it is looked at.
 """
 
+from caffepy.saliency.detection import Box
 from caffepy.saliency.maps import channel_maximum, saliency_map, score_gradient
 from caffepy.saliency.method import METHODS, Method, named
 from caffepy.saliency.methods.cam import (
@@ -16,6 +17,8 @@ from caffepy.saliency.methods.cam import (
     layer_cam,
     linear_approximation,
 )
+from caffepy.saliency.methods.channels import ablation_cam, score_cam
+from caffepy.saliency.methods.extremal import extremal_perturbation
 from caffepy.saliency.methods.full import full_gradient
 from caffepy.saliency.methods.gradients import deconvnet, gradient, guided_backprop, input_x_gradient
 from caffepy.saliency.methods.noise import smoothgrad, smoothgrad_squared, vargrad
@@ -25,6 +28,7 @@ from caffepy.saliency.methods.paths import (
     guided_integrated_gradients,
     integrated_gradients,
 )
+from caffepy.saliency.methods.perturbation import occlusion, rise
 from caffepy.saliency.methods.relevance import (
     contrastive_excitation_backprop,
     deeplift,
@@ -38,6 +42,7 @@ from caffepy.saliency.target import Position, Region, Top, Unit
 
 __all__ = [
     "METHODS",
+    "Box",
     "Method",
     "Position",
     "Preprocess",
@@ -46,6 +51,7 @@ __all__ = [
     "Score",
     "Top",
     "Unit",
+    "ablation_cam",
     "blur_integrated_gradients",
     "channel_maximum",
     "class_score",
@@ -55,6 +61,7 @@ __all__ = [
     "deeplift",
     "excitation_backprop",
     "expected_gradients",
+    "extremal_perturbation",
     "full_gradient",
     "grad_cam",
     "grad_cam_plus_plus",
@@ -69,7 +76,10 @@ __all__ = [
     "linear_approximation",
     "lrp",
     "named",
+    "occlusion",
+    "rise",
     "saliency_map",
+    "score_cam",
     "score_gradient",
     "smoothgrad",
     "smoothgrad_squared",

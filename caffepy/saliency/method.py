@@ -31,7 +31,8 @@ class Method:
     layer           the blob explained, or (blob, layer) for what that layer wrote of it; default: the input
     input           the input that takes the images, where the net has several
     output          the blob of class scores; default: the net's only output
-    before_softmax  explain the score that enters a final Softmax, not the probability that leaves it
+    before_softmax  explain the score that enters a final Softmax, not the probability that leaves it; default: so, but
+                    for methods that are defined by probabilities
     preprocess      a Preprocess or io.Transformer; default: the net's, else ImageNet's for three channels
     batch           images in a pass; default: by memory
 
@@ -45,6 +46,8 @@ class Method:
     wraps: bool = False
     """It takes another method as `of`."""
     given: tuple[tuple[str, Any], ...] = ()
+    probability: bool = False
+    """It explains the probability unless told otherwise."""
 
     def __call__(
         self,
@@ -55,7 +58,7 @@ class Method:
         layer: VersionName | None = None,
         input: str | None = None,
         output: str | None = None,
-        before_softmax: bool = True,
+        before_softmax: bool | None = None,
         preprocess: Any = None,
         batch: int | None = None,
         **parameters: Any,
@@ -73,7 +76,7 @@ class Method:
             layer=layer,
             input=input,
             output=output,
-            before_softmax=before_softmax,
+            before_softmax=not self.probability if before_softmax is None else before_softmax,
             preprocess=preprocess,
             batch=batch,
         ) as subject:
@@ -110,11 +113,11 @@ class Method:
         return fold
 
 
-def method(name: str, fold: Fold, *, wraps: bool = False) -> Callable[[Compute], Method]:
+def method(name: str, fold: Fold, *, wraps: bool = False, probability: bool = False) -> Callable[[Compute], Method]:
     """Enter a function as the method of that name."""
 
     def enter(compute: Compute) -> Method:
-        made = Method(name, compute, fold, wraps)
+        made = Method(name, compute, fold, wraps, probability=probability)
         object.__setattr__(made, "__doc__", f"{compute.__doc__}\n\n{Method.__doc__}")
         METHODS[name] = made
         return made

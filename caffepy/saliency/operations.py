@@ -90,3 +90,45 @@ def mix_forward(values: Floats, matrix: Floats, source: int, target: int, inner:
     """mixed[o, t, i] = sum over s of matrix[t, s] * values[o, s, i]: a linear map along one axis"""
     rows = values.reshape(-1, source, inner)
     np.matmul(matrix.reshape(target, source), rows, out=mixed.reshape(-1, target, inner))
+
+
+# ---- masks
+
+
+@kernel("saliency.cu", per="masks")
+def window_masks(corners: Ints, height: int, width: int, rows: int, columns: int, masks: Floats) -> None:
+    """masks[k, y, x] = 1 inside the window of rows x columns whose corner is corners[k] (y, x), else 0"""
+    images = masks.reshape(-1, height, width)
+    images[...] = 0
+    for image, (y, x) in zip(images, corners.reshape(-1, 2), strict=True):
+        image[max(y, 0) : max(y + rows, 0), max(x, 0) : max(x + columns, 0)] = 1
+
+
+@kernel("saliency.cu", per="masks")
+def random_masks(
+    grids: Floats, shifts: Ints, cells: int, cell_height: int, cell_width: int, height: int, width: int, masks: Floats
+) -> None:
+    """masks[k, y, x] = grids[k] (cells x cells), bilinear, at ((y + shift) / cell_height, (x + shift) / cell_width)
+
+    Between the centres of cells; beyond the outermost the grid goes on as it ends.
+    """
+    places = []
+    for axis, (cell, size) in enumerate(((cell_height, height), (cell_width, width))):
+        at = (np.arange(size) + shifts.reshape(-1, 2)[:, axis, None] + np.float32(0.5)) / np.float32(cell)
+        at = np.clip(at - np.float32(0.5), 0, cells - 1).astype(np.float32)
+        low = np.minimum(at.astype(np.int64), cells - 2)
+        places.append((low, (at - low).astype(np.float32)))
+    (y, down), (x, right) = places
+    for k, grid in enumerate(grids.reshape(-1, cells, cells)):
+        above = grid[y[k]] * (1 - down[k])[:, None] + grid[y[k] + 1] * down[k][:, None]
+        columns = above[:, x[k]] * (1 - right[k]) + above[:, x[k] + 1] * right[k]
+        masks.reshape(-1, height, width)[k] = columns
+
+
+@kernel("saliency.cu", per="ablated")
+def ablate_forward(values: Floats, channels: int, inner: int, first: int, ablated: Floats) -> None:
+    """ablated[k] = values (channels, inner), of which channel first + k is 0"""
+    copies = ablated.reshape(-1, channels, inner)
+    copies[...] = values.reshape(channels, inner)
+    for k, copy in enumerate(copies):
+        copy[first + k] = 0

@@ -154,6 +154,14 @@ def uploaded(array: ArrayLike, dtype: DTypeLike = np.float32) -> Any:
     return copy
 
 
+def repeated(image: Any, count: int) -> Any:
+    """(1, ...) -> (count, ...): copies."""
+    copies = zeros((count, *image.shape[1:]))
+    for k in range(count):
+        device.current().copy(image, copies[k : k + 1])
+    return copies
+
+
 def downloaded(array: Any) -> Floats:
     """The array on the host: a NumPy array itself."""
     if isinstance(array, np.ndarray):

@@ -125,3 +125,17 @@ def test_cam_weights(inner: int, plus_plus: int) -> None:
     gradient[:2] = 0
     arrays = values.astype(np.float32), gradient.astype(np.float32)
     check_bodies(methods.cam_weights, *arrays, inner, plus_plus, blank(2, 3), rtol=1e-4, atol=1e-5)
+
+
+def test_masks() -> None:
+    corners = np.array([[0, 0], [3, 2], [-1, 5]], np.int32)
+    check_bodies(methods.window_masks, corners, 6, 7, 3, 2, blank(3, 6, 7))
+    grids, shifts = np.random.default_rng(0).random((3, 4, 4)).astype(np.float32), np.array([[0, 0], [1, 2], [2, 1]])
+    check_bodies(methods.random_masks, grids, shifts.astype(np.int32), 4, 3, 3, 8, 7, blank(3, 8, 7))
+    check_bodies(methods.ablate_forward, floats(30, 0), 5, 6, 2, blank(3, 5, 6))
+
+
+@pytest.mark.parametrize(("source", "target", "inner"), [(3, 5, 4), (4, 1, 1), (1, 6, 7)])
+def test_linear_maps_along_an_axis(source: int, target: int, inner: int) -> None:
+    values, matrix = floats(2 * source * inner, 0), floats(target * source, 1)
+    check_bodies(methods.mix_forward, values, matrix, source, target, inner, blank(2, target, inner))
