@@ -10,7 +10,7 @@ from caffepy.blob import Blob, Shape
 from caffepy.errors import ProtoError, WeightsError
 from caffepy.layer import Layer
 from caffepy.proto import prototxt
-from caffepy.proto.caffe_pb2 import NetParameter, NetState
+from caffepy.proto.caffe_pb2 import NetParameter, NetState, ParamSpec
 from caffepy.proto.caffemodel import open_weights, write_weights
 from caffepy.proto.files import as_path
 from caffepy.proto.settings import settle
@@ -141,13 +141,18 @@ def share(layers: Layers, others: Layers) -> bool:
 def save(
     param: NetParameter, layers: Layers, shared: Shared, path: Path, diffs: bool, *, hdf5: bool | None = None
 ) -> None:
-    """Write the net's name, its layers and their weights, and their diffs if asked to.
+    """Write the net's name, its layers and their weights, and their diffs if asked to, as Caffe does.
 
     In an HDF5 file a blob that is `shared` stands under its owner only; diffs stand everywhere (Net::ToHDF5).
     """
     values = [[blob.data for blob in layer.blobs] for layer in layers]
     with_diffs = [[blob.diff for blob in layer.blobs] for layer in layers] if diffs else None
     definition = NetParameter(name=param.name, layer=param.layer)
+    for written, layer in zip(definition.layer, layers, strict=True):
+        if layer.is_loss and not written.loss_weight:  # as LossLayer::LayerSetUp enters it
+            written.loss_weight.append(1)
+        if layer.type == "BatchNorm":  # as BatchNormLayer::LayerSetUp does: running sums are not learned
+            written.param.extend(ParamSpec(lr_mult=0) for _ in range(len(layer.blobs) - len(written.param)))
     write_weights(as_path(path, "save"), definition, values, with_diffs, hdf5=hdf5, shared=shared)
 
 

@@ -58,7 +58,7 @@ class Solver:
         self._clearing = Clearing(self._update)
         self._callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._smoothed = SmoothedLoss(1, 0)
-        self._stopped = False
+        self._stopped = self._stepped = False
         self._shown_at = 0, time.monotonic()
         say("solver.cpp:57", "Solver scaffolding done.")
 
@@ -195,13 +195,14 @@ class Solver:
         if not (self.allow_nan or math.isfinite(rate)):
             raise SolverError(f"iteration {self.iter}: lr_policy {self.param.lr_policy!r} gives a rate of {rate:g}")
         self._update.set(self.param, self.iter, rate)
-        if self.param.lr_policy == "multistep" and step != self.current_step:
-            say("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {step}")
+        self._stepped = self.param.lr_policy == "multistep" and step != self.current_step
         self.current_step = step
         return rate
 
     def _updated(self, rate: float) -> None:
         """Log an update, and count it."""
+        if self._stepped:
+            say("sgd_solver.cpp:50", f"MultiStep Status: Iteration {self.iter}, step = {self.current_step}")
         if self.param.display and self.iter % self.param.display == 0:
             say("sgd_solver.cpp:112", f"Iteration {self.iter}, lr = {rate:g}")
         if self._update.clips:

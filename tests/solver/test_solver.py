@@ -437,3 +437,26 @@ def test_gpu_mode_takes_one_launch_for_all_blobs(kind: str) -> None:
         with observed(note):
             made.apply_update()
     assert names == ["sum_squares", "clip_factor", f"{kind.lower()}_update"]
+
+
+def test_what_caffes_own_tests_check(folder: Path) -> None:
+    """BVLC's test_solver.py: steps, an update by hand, nets that outlive their solver, a snapshot at the start."""
+    (folder / "own.prototxt").write_text(
+        'net: "net.prototxt" test_iter: 10 test_interval: 10 base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005'
+        ' lr_policy: "inv" gamma: 0.0001 power: 0.75 display: 100 max_iter: 100 snapshot_after_train: false'
+        ' snapshot_prefix: "model"'
+    )
+    made = caffe.SGDSolver("own.prototxt")
+    caffe.get_solver("own.prototxt")
+    for net in (made.net, made.test_nets[0]):
+        net.blobs["label"].data[...] = np.random.default_rng(0).integers(4, size=net.blobs["label"].data.shape)
+    made.snapshot()
+    assert {path.name for path in folder.glob("model*")} == {"model_iter_0.caffemodel", "model_iter_0.solverstate"}
+    data = made.net.layers[1].blobs[0].data[...]
+    data[...] = 0
+    made.net.layers[1].blobs[0].diff[...] = 1
+    made.apply_update()
+    np.testing.assert_allclose(data, -0.01, 1e-5)
+    assert made.iter == 1
+    made.solve()
+    assert made.iter == 100
