@@ -25,6 +25,7 @@ PUBLIC = [
     "NesterovSolver",
     "RMSPropSolver",
     "SGDSolver",
+    "cpu_engine",
     "dnn",
     "get_solver",
     "has_nccl",
@@ -35,6 +36,7 @@ PUBLIC = [
     "log",
     "proto",
     "register",
+    "set_cpu_engine",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",
@@ -44,6 +46,7 @@ PUBLIC = [
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",
+    "set_threads",
     "solver_count",
     "solver_rank",
 ]

@@ -1,4 +1,4 @@
-"""`caffepy device-query`: which GPUs there are, and why one cannot be used."""
+"""`caffepy device-query`: which GPUs there are, why one cannot be used, and what passes on the CPU run on."""
 
 import json
 from typing import Any
@@ -7,6 +7,8 @@ import click
 
 from caffepy import device
 from caffepy.cli.command import Subcommand
+from caffepy.device.engine import cpu_engine, cpu_engine_reason
+from caffepy.device.threads import threads
 from caffepy.errors import ArgumentError, DeviceError
 
 
@@ -14,17 +16,19 @@ from caffepy.errors import ArgumentError, DeviceError
 @click.option("--gpu", default="all", show_default=True, metavar="N,...|all", help="The GPUs' numbers.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def device_query(gpu: str, as_json: bool) -> None:
-    """Print what the GPUs are that nets can run on; where there is none, why not.
+    """Print what the GPUs are that nets can run on, or why there is none; then the CPU's engine.
 
     The exit code is 1 where a GPU that was asked for by its number cannot be used.
     """
     asked = _numbers(gpu)
     found = [_describe(index) for index in (range(_count()) if asked is None else asked)]
     nothing = None if found else _describe(0)["why_not"]
+    cpu = {"engine": cpu_engine(), "which": cpu_engine_reason(), "threads": threads()}
     if as_json:
-        click.echo(json.dumps({"gpus": found, "why_none": nothing}, indent=2))
+        click.echo(json.dumps({"gpus": found, "why_none": nothing, "cpu": cpu}, indent=2))
     else:
         click.echo("\n\n".join(map(_text, found)) or f"no GPU: {nothing}; nets run on the CPU")
+        click.echo(f"\n{'CPU':20}{cpu['which']}, {cpu['threads']} thread(s)")
     if asked is not None and any(gpu["why_not"] for gpu in found):
         raise click.exceptions.Exit(1)
 

@@ -39,7 +39,7 @@ class Diffs:
 
     def diff(self, blob: int) -> SyncedArray:
         """The storage that stands in for the blob's diffs; blobs with shared diffs share it."""
-        return self._diffs.setdefault(self._execution.blobs[blob].diff_storage, SyncedArray())
+        return self._diffs.setdefault(self._execution.blobs[blob].diff_storage, SyncedArray(private=True))
 
     def blob(self, version: graph.Version) -> Blob:
         """The blob that the version is one of."""

@@ -1,4 +1,4 @@
-"""Passes on a GPU: run once, then captured, then replayed."""
+"""Passes captured and replayed: on a GPU run once before, on the CPU not even once."""
 
 import functools
 from collections import OrderedDict
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from caffepy import device
 from caffepy.blob.storage import Trace
+from caffepy.cpu.passes import CpuPasses
 from caffepy.kernels import compile_ahead, precision
 from caffepy.net.fusion import fused
 
@@ -27,26 +28,29 @@ class Replay:
 
     def __init__(self) -> None:
         self._passes: OrderedDict[Hashable, _Pass] = OrderedDict()
+        self.on_cpu = CpuPasses()
         self._stream: tuple[device.Gpu, object] | None = None
 
     def clear(self) -> None:
         """Forget every pass: memory has been exchanged."""
         self._passes.clear()
+        self.on_cpu.clear()
 
     def forget(self, layer: int) -> None:
         """Forget the passes that the layer is part of: its shapes have changed."""
         for key in [key for key, known in self._passes.items() if layer in known.layers]:
             del self._passes[key]
+        self.on_cpu.forget(layer)
 
     def run(self, key: Hashable, layers: Iterable[int], body: Callable[[], None]) -> None:
-        """Do what `body` does: by calling it on the CPU and the first time, by its captured graph afterwards.
+        """Do what `body` does: on a GPU by calling it the first time, by its captured graph afterwards.
 
         `body` launches operations of these layers on arrays of storages and nothing else that matters; whatever it
         allocates is there after the first call, so that the second can be captured.
         """
         running = device.current()
         if isinstance(running, device.Cpu):
-            body()
+            self.on_cpu.run(key, layers, body)
             return
         if self._stream is None or self._stream[0] is not running:
             self._stream = running, running.stream()

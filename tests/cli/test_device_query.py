@@ -8,7 +8,9 @@ from click.testing import CliRunner
 
 from caffepy import device
 from caffepy.cli import main
+from caffepy.device import engine
 from caffepy.device.cuda import why_not
+from caffepy.device.threads import threads
 from caffepy.errors import DeviceError
 
 
@@ -27,9 +29,12 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_gpu_it_says_why(name: str) -> None:
     result = CliRunner().invoke(main, [name])
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == "no GPU: it is a teapot; nets run on the CPU\n"
+    first, _, cpu = result.stdout.splitlines()
+    assert first == "no GPU: it is a teapot; nets run on the CPU"
+    assert cpu.split(None, 1) == ["CPU", f"{engine.cpu_engine_reason()}, {threads()} thread(s)"]
     found = json.loads(CliRunner().invoke(main, [name, "--json"]).stdout)
-    assert found == {"gpus": [], "why_none": "it is a teapot"}
+    assert (found["gpus"], found["why_none"]) == ([], "it is a teapot")
+    assert found["cpu"]["engine"] == engine.cpu_engine()
 
 
 @pytest.mark.usefixtures("no_gpu")

@@ -10,7 +10,7 @@ case.top[0].diff[...] = ...
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from google.protobuf import text_format
@@ -19,6 +19,7 @@ import caffepy.layers  # noqa: F401  (registers the types)
 from caffepy import device
 from caffepy.blob import Blob, Floats, Shape, SyncedArray
 from caffepy.layer import TYPES, Layer
+from caffepy.net.replay import Replay
 from caffepy.proto.caffe_pb2 import TEST, LayerParameter
 from caffepy.rng import set_random_seed
 
@@ -39,10 +40,12 @@ class Case:
         in_place = dict(zip(param.bottom, self.bottom, strict=True))
         self.top = [in_place.get(name, Blob()) for name in param.top]
         self.weights = self.layer.blobs
+        self._replay = Replay()
         self.reshape(*bottom_shapes)
 
     def reshape(self, *bottom_shapes: Shape) -> None:
         """Give the bottoms other shapes and let the layer settle."""
+        self._replay.clear()
         for blob, shape in zip(self.bottom, bottom_shapes, strict=True):
             blob.reshape(shape)
         top_shapes = self.layer.reshape([blob.shape for blob in self.bottom])
@@ -61,7 +64,8 @@ class Case:
                 blob.reshape(shape)
         self.layer.prepare()
         top = [t.arrays(("update" if t in self.bottom else "overwrite", "read")) for t in self.top]
-        self.layer.forward([b.arrays() for b in self.bottom], top)
+        bottom = [b.arrays() for b in self.bottom]
+        self._run(("forward",), lambda: self.layer.forward(bottom, top))
         self.layer.verify()
         return [t.data for t in self.top]
 
@@ -71,8 +75,16 @@ class Case:
             propagate_down = [self.layer.differentiable(i) for i in range(len(self.bottom))]
         device.current().fill(self.layer.workspace, np.nan)
         top, bottom = [t.arrays() for t in self.top], [b.arrays(("read", "update")) for b in self.bottom]
-        self.layer.backward(top, propagate_down, bottom)
+        key = "backward", tuple(propagate_down), tuple(self.layer.param_propagate_down)
+        self._run(key, lambda: self.layer.backward(top, propagate_down, bottom))
         return [b.diff for b in self.bottom]
+
+    def _run(self, key: tuple[object, ...], body: Callable[[], object]) -> None:
+        """As a net would on the CPU: by oneDNN's calls where they serve, unless the layer is the host's."""
+        if self.layer.host or not isinstance(device.current(), device.Cpu):
+            body()
+        else:
+            self._replay.run(key, [0], body)
 
     def blob(self, where: Where) -> Blob:
         """The blob that `where` names."""

@@ -8,6 +8,7 @@ import pytest
 import caffepy as caffe
 from benchmarks.nets import NETS
 from caffepy import device
+from caffepy.device.engine import cpu_engine
 from tests.gpu_mode import REAL, downloaded, running
 from tests.shared import ROOT, shared
 
@@ -42,12 +43,27 @@ def agree_but_for_a_pixel(got: np.ndarray, expected: np.ndarray, what: str) -> N
     their rounding: then its diff goes to one pixel or to its neighbour, and what lies below changes. In GoogLeNet's
     pool3 that happens, and moves 12 % of the input's diffs by 1.4e-3 of their mean size on average. In the GPU's
     order of sums 10 of GoogLeNet's million windows and signs come out otherwise than in the CPU's: that moves half of
-    the diffs, by 6e-3 on average.
+    the diffs, by 6e-3 on average. In oneDNN's order it is 8, which move a third.
     """
-    on_average, most = (5e-3, 0.8) if isinstance(device.current(), device.Cpu) else (2e-2, 0.2)
+    on_cpu = (5e-3, 0.8) if cpu_engine() == "numpy" else (5e-3, 0.5)
+    on_average, most = on_cpu if isinstance(device.current(), device.Cpu) else (2e-2, 0.2)
     error = np.abs(got - expected) / np.abs(expected).mean()
     assert error.mean() < on_average, what
     assert np.mean(error < 1e-3) > most, what
+
+
+def agree_in_gradient(got: np.ndarray, expected: np.ndarray, what: str) -> None:
+    """As `agree`; with oneDNN in 99 of 100 places.
+
+    In its order of sums one of GoogLeNet's windows and one of waifu2x's signs come out otherwise, see above; what the
+    two see of the image is 0.15 % of it.
+    """
+    if isinstance(device.current(), device.Cpu) and cpu_engine() != "numpy":
+        error = np.abs(got - expected) / np.abs(expected).mean()
+        assert error.mean() < 1e-3, what
+        assert np.mean(error < 1e-3) > 0.99, what
+    else:
+        agree(got, expected, what)
 
 
 def agree_in_statistics(array: np.ndarray, expected: np.ndarray, what: str, tolerance: float = 2e-3) -> None:
@@ -114,12 +130,12 @@ def test_trained_classifiers_on_a_cat(golden: str, folder: str, weights: str) ->
     target = int(expected["target"])
     one_hot = np.zeros(net.blobs[out].shape)
     one_hot[0, target] = 1
-    agree(gradient(net, {out: one_hot}), expected["data_diff_from_output"], "from the output")
+    agree_in_gradient(gradient(net, {out: one_hot}), expected["data_diff_from_output"], "from the output")
     logit = str(expected["logit_blob"])
     one_hot = np.zeros(net.blobs[logit].shape)
     one_hot[0, target] = 1
     got = gradient(net, {(logit, str(expected["logit_layer"])): one_hot})
-    agree(got, expected["data_diff_from_logit"], "from the logit")
+    agree_in_gradient(got, expected["data_diff_from_logit"], "from the logit")
 
 
 @pytest.mark.parametrize(
@@ -143,4 +159,4 @@ def test_trained_nets(golden: str, model: str, weights: str) -> None:
     for blob in outs:
         agree(out[blob], expected[f"out/{blob}"], blob)
     got = gradient(net, {blob: expected[f"outdiff/{blob}"] for blob in outs}, name)
-    agree(got, expected["data_diff"], "data_diff")
+    agree_in_gradient(got, expected["data_diff"], "data_diff")

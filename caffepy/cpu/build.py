@@ -1,0 +1,296 @@
+"""Calls made from operations: which memory each reads and writes, and the reorders between."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffepy.blob.storage import SyncedArray
+from caffepy.cpu.homes import DST, SRC, Computed, packed, reorder
+from caffepy.cpu.record import Operation, Place, Recorder
+from caffepy.cpu.value import Value, unowned
+from caffepy.device.onednn.handles import SCRATCHPAD, Call, Layout, Memory, Primitive, address, contiguous, empty
+
+QUERY_SCRATCHPAD = 136
+Memories = dict[int, Memory | None]
+Step = tuple[Primitive, Memories] | Callable[[], object]
+
+
+class DeclinedError(Exception):
+    """oneDNN has nothing that computes this operation for these arguments; its NumPy body does."""
+
+
+class Builder:
+    """The calls of a pass, in the making. Translations of operations read and write arrays and add primitives."""
+
+    def __init__(self, recorder: Recorder, wanted: set[SyncedArray]) -> None:
+        self.recorder, self._wanted = recorder, wanted
+        self.operations = recorder.operations
+        self.at = 0
+        """The number of the operation that is next."""
+        self.steps: list[Step] = []
+        self.names: list[str] = []
+        self.values: dict[SyncedArray, Value] = {}
+        self.declined: list[str] = []
+        """Operations that oneDNN computes in general, but not for these arguments."""
+        self.preparations: list[Preparation] = []
+        self._scratch = 0
+
+    # ---- arrays
+
+    def layout(self, array: NDArray[Any], shape: Sequence[int] | None = None) -> Layout:
+        """How the values lie now: packed if they are so, for that shape, else as NumPy has them."""
+        shape = tuple(array.shape if shape is None else shape)
+        value = self._whole(array)
+        if value is not None:
+            for found in (
+                *(home.memory.layout for home in value.homes.values()),
+                *(m.layout for m in value.copies.values()),
+            ):
+                if found.shape == shape:
+                    return found
+        return contiguous(shape)
+
+    def read(self, array: NDArray[Any], layout: Layout) -> Memory:
+        """The values in that layout, reordered where they are not so yet."""
+        value = self._value(array)
+        if layout.plain:
+            if value is not None:
+                self._unpack(value)
+            return Memory(layout, address(array), None if value else array)
+        if value is None:
+            raise DeclinedError
+        if self._whole(array) is None:
+            raise DeclinedError
+        if (found := value.memory(layout)) is not None:
+            return found
+        source = self._source(value, layout)
+        if source is None:
+            home = packed(value.storage, layout)
+            value.homes[layout.key] = home
+            value.need(home)
+            return home.memory
+        target = Memory(layout)
+        self.add(reorder(source.layout, layout), {SRC: source, DST: target})
+        value.copies[layout.key] = target
+        return target
+
+    def write(self, array: NDArray[Any], layout: Layout) -> Memory:
+        """Memory in that layout to write the values to; where else they were, they are old now."""
+        value = self._value(array)
+        if value is None:
+            if not layout.plain:
+                raise DeclinedError
+            return Memory(layout, address(array), array)
+        if layout.plain:
+            if self._whole(array) is None:
+                self._unpack(value)
+            value.overwrite()
+            return Memory(layout, address(array))
+        if self._whole(array) is None:
+            raise DeclinedError
+        home = packed(value.storage, layout)
+        value.overwrite(home)
+        return home.memory
+
+    def compute(self, array: NDArray[Any], computed: Computed) -> None:
+        """Leave the array's values out: they are what `computed` gives, if they should be wanted."""
+        value = self._whole(array)
+        if value is None:
+            raise DeclinedError
+        value.overwrite(computed=computed)
+
+    def computed(self, array: NDArray[Any]) -> tuple[Memory | None, tuple[Any, ...]]:
+        """oneDNN's own form of the array, which `compute` was told of in this pass or in one before."""
+        value = self._whole(array)
+        if value is None or value.computed is None or value.computed.own is None:
+            raise DeclinedError
+        value.need(value.computed)
+        return value.computed.own
+
+    def constant(self, array: NDArray[Any]) -> bool:
+        """Whether it is the same in every run unless somebody writes it: not written by the pass, or prepared."""
+        value = self._value(array)
+        return value is not None and (not value.written or value.prepared)
+
+    def private(self, array: NDArray[Any]) -> bool:
+        """Whether nobody else looks at these values."""
+        value = self._whole(array)
+        return value is not None and value.storage.private
+
+    def is_wanted(self, array: NDArray[Any]) -> bool:
+        """Whether somebody was known to ask for the array, so that it must not be left out."""
+        value = self._value(array)
+        return value is None or value.storage in self._wanted
+
+    def reader(self, array: NDArray[Any]) -> Callable[[], NDArray[Any]]:
+        """Gives the array with the values that it has then."""
+        place = self.recorder.place(array)
+        if place is None:
+            return lambda: array
+        first = (address(array) - place.start) // array.itemsize
+        storage, shape, last = place.storage, array.shape, first + array.size
+        return lambda: storage.read_host(last)[first:last].reshape(shape)
+
+    # ---- what comes next
+
+    def following(self, name: str, **arrays: NDArray[Any]) -> Operation | None:
+        """The next operation, which counts as done, if it is of that name and has these arrays for arguments."""
+        if self.at == len(self.operations):
+            return None
+        operation = self.operations[self.at]
+        if operation.name != name or any(address(operation[n]) != address(x) for n, x in arrays.items()):
+            return None
+        self.at += 1
+        return operation
+
+    def following_slope(self, top: NDArray[Any]) -> float | None:
+        """The slope of a ReLU in place that comes next, and counts as done."""
+        relu = self.following("relu_forward", bottom_data=top, top_data=top)
+        return None if relu is None else float(relu.constants["negative_slope"])
+
+    def dead(self, array: NDArray[Any], at: int) -> bool:
+        """Whether operation `at` and those that follow overwrite the array's values before they read any."""
+        value = self._value(array)
+        for operation in self.operations[at:]:
+            for argument, access in zip(operation.args, operation.access, strict=True):
+                if access is not None and value is self._value(argument):
+                    return access == "overwrite"
+        return True
+
+    def _whole(self, array: NDArray[Any]) -> Value | None:
+        place = self.recorder.place(array)
+        return self._of(place) if place is not None and place.whole else None
+
+    def _value(self, array: NDArray[Any]) -> Value | None:
+        place = self.recorder.place(array)
+        return None if place is None else self._of(place)
+
+    def _of(self, place: Place) -> Value:
+        if place.storage not in self.values:
+            self.values[place.storage] = Value(place.storage, place.start)
+        return self.values[place.storage]
+
+    def _source(self, value: Value, layout: Layout) -> Memory | None:
+        """What to reorder in this pass; None where the host's values are packed before it."""
+        if (found := value.any_memory()) is not None and found.layout.shape == layout.shape:
+            return found
+        if value.written or found is not None:
+            self._unpack(value)
+            return Memory(contiguous(layout.shape), value.start)
+        return None
+
+    def _unpack(self, value: Value) -> None:
+        """Have the values on the host."""
+        if value.plain:
+            value.need(None)
+            return
+        if (source := value.any_memory()) is not None:
+            target = Memory(contiguous(source.layout.shape), value.start)
+            self.add(reorder(source.layout, target.layout), {SRC: source, DST: target})
+        elif value.written and value.computed is not None:
+            raw = unowned(value.start, (self.recorder.used[value.storage][0],), np.dtype(value.storage.dtype))
+            self.call("compute", functools.partial(value.computed.download, raw))
+        else:
+            value.need(None)
+        value.plain = True
+
+    # ---- steps
+
+    def temporary(self, layout: Layout) -> Memory:
+        """Memory for values that the next steps use up."""
+        return Memory(layout)
+
+    def form(self, array: NDArray[Any]) -> Layout:
+        """How the values lie now: packed for whatever shape if they are so, else as NumPy has them."""
+        value = self._whole(array)
+        found = None if value is None else value.any_memory()
+        return contiguous(tuple(array.shape)) if found is None else found.layout
+
+    def add(self, primitive: Primitive, memories: Memories) -> None:
+        """Run the primitive on these memories next."""
+        if (scratch := primitive.layout(QUERY_SCRATCHPAD)) is not None:
+            self._scratch = max(self._scratch, scratch.size)
+        self.steps.append((primitive, memories))
+        self.names.append(primitive.kind)
+
+    def call(self, name: str, function: Callable[[], object]) -> None:
+        """Call the function next."""
+        self.steps.append(function)
+        self.names.append(name)
+
+    def prepare(
+        self, sources: Sequence[NDArray[Any]], run: Callable[[], object], results: Sequence[NDArray[Any]] = ()
+    ) -> None:
+        """Before the pass, whenever one of these arrays was written: `run`, which finds their values on the host.
+
+        The results that it writes there are part of what the pass leaves.
+        """
+        found = []
+        for array in sources:
+            value = self._value(array)
+            assert value is not None
+            self._unpack(value)
+            found.append(value)
+        written = []
+        for array in results:
+            value = self._value(array)
+            assert value is not None
+            value.overwrite()
+            value.prepared = True
+            written.append(value.storage)
+        self.preparations.append(Preparation(tuple(v.storage for v in found), tuple(written), run))
+
+    def body(self, operation: Operation) -> None:
+        """Let the operation's NumPy body run next, on the host's memory."""
+        arrays = [(a, w) for a, w in zip(operation.args, operation.access, strict=True) if isinstance(a, np.ndarray)]
+        for array, access in arrays:
+            value = self._value(array)
+            if value is not None and (access != "overwrite" or self._whole(array) is None):
+                self._unpack(value)
+        for array, access in arrays:
+            value = self._value(array)
+            if value is not None and access != "read":
+                value.overwrite()
+        self.call(operation.name, self.bare(operation))
+
+    def bare(self, operation: Operation) -> Callable[[], object]:
+        """The operation's NumPy body on the host's memory, whatever is there."""
+        args = [self.raw(a) if isinstance(a, np.ndarray) else a for a in operation.args]
+        return functools.partial(operation.body, *args, **operation.constants)
+
+    def raw(self, array: NDArray[Any]) -> NDArray[Any]:
+        """The same memory; of a storage, without holding on to it, so that it does not count as looked at."""
+        return array if self._value(array) is None else unowned(address(array), array.shape, array.dtype)
+
+    def finished(self) -> list[Call | Callable[[], object]]:
+        """The steps, bound; scratch memory is common to all."""
+        scratch = empty(self._scratch)
+        calls: list[Call | Callable[[], object]] = []
+        for step in self.steps:
+            if isinstance(step, tuple):
+                primitive, memories = step
+                layout = primitive.layout(QUERY_SCRATCHPAD)
+                shared = None if layout is None else Memory(layout, address(scratch), scratch)
+                calls.append(Call(primitive, {**memories, SCRATCHPAD: shared}))
+            else:
+                calls.append(step)
+        return calls
+
+
+def own_call(primitive: Primitive, memories: Memories) -> Call:
+    """A primitive bound with scratch memory of its own."""
+    layout = primitive.layout(QUERY_SCRATCHPAD)
+    return Call(primitive, {**memories, SCRATCHPAD: None if layout is None else Memory(layout)})
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a pass keeps of values that it only reads, such as weights folded into others."""
+
+    sources: tuple[SyncedArray, ...]
+    results: tuple[SyncedArray, ...]
+    run: Callable[[], object]

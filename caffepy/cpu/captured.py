@@ -1,0 +1,109 @@
+"""A captured pass: calls bound to memory, what it wants to find where, and what it leaves where."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from caffepy.blob.storage import SyncedArray
+from caffepy.cpu.homes import Computed
+from caffepy.cpu.record import Recorder
+from caffepy.cpu.translations import translate
+from caffepy.device.onednn.handles import Call, library
+from caffepy.device.threads import threads
+
+
+@contextmanager
+def using(number: int) -> Iterator[int]:
+    """Let oneDNN use so many threads meanwhile; primitives belong to the number that they are made with."""
+    before = library().use_threads(number)
+    try:
+        yield number
+    finally:
+        library().use_threads(before)
+
+
+class CapturedPass:
+    """What `body` does, to be repeated by `run` as long as it `stands`.
+
+    wanted   storages whose values have to be computed although nothing in the pass reads them
+    """
+
+    def __init__(self, body: Callable[[], object], wanted: set[SyncedArray]) -> None:
+        with using(threads()) as self.threads:
+            self._capture(body, wanted)
+
+    def _capture(self, body: Callable[[], object], wanted: set[SyncedArray]) -> None:
+        self._recorder = Recorder(body)
+        while self._recorder.moved:
+            self._recorder = Recorder(body)
+        builder = translate(self._recorder, wanted)
+        self.names, self.declined = builder.names, builder.declined
+        self._calls = builder.finished()
+        self._runs = [call.run if isinstance(call, Call) else call for call in self._calls]
+        self._needs = {storage: value.needs for storage, value in builder.values.items() if value.needs}
+        self._leaves = {storage: value.left for storage, value in builder.values.items() if value.written}
+        self._preparations = builder.preparations
+        self._sources = {source for preparation in self._preparations for source in preparation.sources}
+        for source in self._sources:
+            source.derived = True
+        self._touched = set(self._recorder.used)
+        self._recorder.operations.clear()  # their arrays would count as views of the storages
+        self._left_out = {
+            storage: home
+            for storage, (_, homes) in self._leaves.items()
+            for home in homes
+            if isinstance(home, Computed) and home.own is None
+        }
+
+    @property
+    def missed(self) -> set[SyncedArray]:
+        """What the pass left out and somebody wanted."""
+        return {storage for storage, home in self._left_out.items() if home.missed}
+
+    def stands(self) -> bool:
+        """Whether memory is where it was, and what only another pass can give is there."""
+        if self.threads != threads() or not self._recorder.stands() or self.missed:
+            return False
+        touched = self._recorder.touched | self._touched
+        return all(
+            home in storage.homes
+            for storage in touched & self._needs.keys()
+            for home in self._needs[storage]
+            if isinstance(home, Computed)
+        )
+
+    def run(self) -> None:
+        """Do it."""
+        with using(self.threads), np.errstate(all="ignore"):
+            self._ready()
+            for run in self._runs:
+                if status := run():
+                    library().check(status)  # type: ignore[arg-type]
+        for storage in self._leaves:
+            if storage.derived:
+                storage.tell(but=self._recorder)
+            if storage.viewed and not storage.fresh:
+                storage.read_host(0)
+
+    def _ready(self) -> None:
+        """Bring up to date what the pass reads, mark what it writes."""
+        for storage in self._needs:
+            storage.expect_writes()
+        dirty = {source for source in self._sources if source.viewed}
+        touched = self._touched | self._recorder.touched
+        self._touched, self._recorder.touched = set(), set()
+        for storage in touched & self._needs.keys():
+            for home in self._needs[storage]:
+                if home is None:
+                    storage.read_host(0)
+                else:
+                    storage.ready(home, "read")
+        for storage in touched & self._leaves.keys():
+            storage.left(*self._leaves[storage])
+        dirty |= touched
+        for preparation in self._preparations:
+            if not dirty.isdisjoint(itertools.chain(preparation.sources, preparation.results)):
+                preparation.run()
+                dirty.update(preparation.results)

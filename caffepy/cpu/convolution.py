@@ -1,0 +1,195 @@
+"""Convolution and its derivatives; what follows in place and is linear in each channel is folded into the weights."""
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from caffepy.blob import Floats
+from caffepy.cpu import arguments as a
+from caffepy.cpu.build import Builder, DeclinedError, own_call
+from caffepy.cpu.folding import Fold, following_affine
+from caffepy.cpu.homes import DST, SRC, reorder
+from caffepy.cpu.record import Operation
+from caffepy.cpu.table import translates
+from caffepy.device.onednn.handles import (
+    Attributes,
+    Layout,
+    Memory,
+    Primitive,
+    chosen,
+    contiguous,
+    dims,
+    library,
+)
+
+FEW_CHANNELS = 4
+"""Up to which oneDNN is faster with the picture's gradient as NumPy has it: blocks of channels would be mostly pad."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The shapes of one call, and the window as oneDNN takes it."""
+
+    source: tuple[int, ...]
+    weights: tuple[int, ...]
+    target: tuple[int, ...]
+    window: tuple[Any, ...]
+    """Strides, dilation from 0, padding before and behind."""
+
+    @classmethod
+    def of(cls, image: Floats, weight: Floats, top: Floats, operation: Operation) -> "Geometry":
+        """Of the operation on these arrays."""
+        w, group = operation.constants["window"], operation.constants["group"]
+        axes, channels, outputs = len(w.kernel), weight.shape[1] * group, weight.shape[0]
+        if not 1 <= axes <= 3:
+            raise DeclinedError
+        extent, positions = image.shape[image.ndim - axes :], top.shape[top.ndim - axes :]
+        num = image.size // (channels * math.prod(extent))
+        behind = [
+            (p - 1) * s + (k - 1) * d + 1 - e - pad
+            for p, s, k, d, e, pad in zip(positions, w.stride, w.kernel, w.dilation, extent, w.pad, strict=True)
+        ]
+        grouped = (group, outputs // group, weight.shape[1]) if group > 1 else (outputs, channels)
+        dilation = [d - 1 for d in w.dilation]
+        return cls(
+            (num, channels, *extent),
+            (*grouped, *w.kernel),
+            (num, outputs, *positions),
+            (dims(w.stride), dims(dilation), dims(w.pad), dims(behind)),
+        )
+
+    def forward(self, bias: Layout | None, slope: float | None = None) -> Primitive:
+        """The primitive, which chooses its layouts."""
+        layouts = chosen(self.source), chosen(self.weights), bias, chosen(self.target)
+        engine = library().engine
+        return Primitive(
+            "convolution_forward", engine, a.TRAINING, a.DIRECT, *layouts, *self.window, Attributes(slope=slope)
+        )
+
+
+@translates("convolution_forward")
+def convolution_forward(b: Builder, operation: Operation) -> None:
+    """Also what follows in place: normalization by known statistics, a scale, a ReLU."""
+    image, weight, bias, top = (operation[n] for n in ("bottom_data", "weight_data", "bias_data", "top_data"))
+    geometry = Geometry.of(image, weight, top, operation)
+    fold = following_affine(b, operation) if b.constant(weight) and (bias is None or b.constant(bias)) else None
+    slope = b.following_slope(top)
+    if slope is None and operation.constants["negative_slope"] != 1:
+        slope = operation.constants["negative_slope"]
+    biased = fold is not None or bias is not None
+    primitive = geometry.forward(contiguous((len(weight),)) if biased else None, slope)
+    weights, biases = _layout(primitive, a.ASK_WEIGHTS), None
+    if fold is not None:
+        weight_memory, biases = folded(b, weight, bias, weights, fold)
+    else:
+        weight_memory = b.read(weight, weights)
+        biases = None if bias is None else b.read(bias, contiguous(bias.shape))
+    source = b.read(image, _layout(primitive, a.ASK_SRC))
+    target = b.write(top, _layout(primitive, a.ASK_DST))
+    b.add(primitive, {a.SRC: source, a.WEIGHTS: weight_memory, a.BIAS: biases, a.DST: target})
+    if fold is not None:
+        fold.leave_out(b)
+
+
+@translates("convolution_backward")
+def convolution_backward(b: Builder, operation: Operation) -> None:
+    """The gradient of the images."""
+    backward(b, operation, ())
+
+
+def backward(b: Builder, operation: Operation, factors: Sequence[Operation]) -> None:
+    """The gradient of the images, from the tops' diffs times these factors."""
+    top_diff, weight, bottom_diff = (operation[n] for n in ("top_diff", "weight_data", "bottom_diff"))
+    geometry = Geometry.of(bottom_diff, weight, top_diff, operation)
+    few = geometry.source[1] <= FEW_CHANNELS and len(geometry.weights) == len(geometry.source)
+    kind = contiguous if few else chosen
+    primitive = Primitive(
+        "convolution_backward_data",
+        library().engine,
+        a.DIRECT,
+        kind(geometry.source),
+        chosen(geometry.weights),
+        kind(geometry.target),
+        *geometry.window,
+        geometry.forward(None),
+        Attributes(),
+    )
+    weights = _layout(primitive, a.ASK_WEIGHTS)
+    if factors:
+        memory, _ = folded(b, weight, None, weights, Fold(tuple(factors)))
+    else:
+        memory = b.read(weight, weights)
+    diff = b.read(top_diff, _layout(primitive, a.ASK_DIFF_DST))
+    target = b.write(bottom_diff, _layout(primitive, a.ASK_DIFF_SRC))
+    b.add(primitive, {a.DIFF_DST: diff, a.WEIGHTS: memory, a.DIFF_SRC: target})
+
+
+@translates("convolution_backward_weights")
+def convolution_backward_weights(b: Builder, operation: Operation) -> None:
+    """Added to what stands in the weights' diff; the bias's likewise if it is next."""
+    image, top_diff, weight_diff = (operation[n] for n in ("bottom_data", "top_diff", "weight_diff"))
+    geometry = Geometry.of(image, weight_diff, top_diff, operation)
+    following = b.following("convolution_backward_bias", top_diff=top_diff)
+    bias_diff = None if following is None else following["bias_diff"]
+    primitive = Primitive(
+        "convolution_backward_weights",
+        library().engine,
+        a.DIRECT,
+        chosen(geometry.source),
+        chosen(geometry.weights),
+        None if bias_diff is None else contiguous(bias_diff.shape),
+        chosen(geometry.target),
+        *geometry.window,
+        geometry.forward(None if bias_diff is None else contiguous(bias_diff.shape)),
+        Attributes(),
+    )
+    plain = contiguous(geometry.weights)
+    product = b.temporary(_layout(primitive, a.ASK_DIFF_WEIGHTS))
+    add = reorder(product.layout, plain, Attributes(add=True))
+    source = b.read(image, _layout(primitive, a.ASK_SRC))
+    diff = b.read(top_diff, _layout(primitive, a.ASK_DIFF_DST))
+    sums = None if bias_diff is None else b.temporary(contiguous(bias_diff.shape))
+    b.add(primitive, {a.SRC: source, a.DIFF_DST: diff, a.DIFF_WEIGHTS: product, a.DIFF_BIAS: sums})
+    b.read(weight_diff, plain)
+    b.add(add, {SRC: product, DST: b.write(weight_diff, plain)})
+    if bias_diff is not None and sums is not None:
+        b.read(bias_diff, contiguous(bias_diff.shape))
+        b.write(bias_diff, contiguous(bias_diff.shape))
+        total = b.raw(bias_diff)
+        b.call("add", functools.partial(_add, total, sums.array(total.shape)))
+
+
+def _add(total: Floats, further: Floats) -> None:
+    total += further
+
+
+def folded(b: Builder, weight: Floats, bias: Floats | None, layout: Layout, fold: Fold) -> tuple[Memory, Memory]:
+    """The weights times the fold's factors in that layout, and the bias that goes with them; kept up to date."""
+    target, plain = Memory(layout), Memory(contiguous(layout.shape))
+    scaled = plain.array(weight.shape)
+    shift = Memory(contiguous((len(weight),)))
+    pack = own_call(reorder(plain.layout, layout), {SRC: plain, DST: target})
+    raw_weight, raw_bias = b.raw(weight), None if bias is None else b.raw(bias)
+    steps, shifts = fold.bound(b), shift.array((len(weight),))
+
+    def fold_in() -> None:
+        factor = np.ones(len(scaled), np.float32)
+        shifts[...] = 0 if raw_bias is None else raw_bias
+        for step in steps:
+            step(factor, shifts)
+        np.multiply(raw_weight, factor.reshape(-1, *(1,) * (scaled.ndim - 1)), out=scaled)
+        library().check(pack.run())
+
+    b.prepare([weight, *([] if bias is None else [bias]), *fold.sources], fold_in)
+    return target, shift
+
+
+def _layout(primitive: Primitive, query: int) -> Layout:
+    found = primitive.layout(query)
+    if found is None:
+        raise DeclinedError
+    return found

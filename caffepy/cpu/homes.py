@@ -1,0 +1,85 @@
+"""Homes of values on the CPU: packed in a layout that operations chose, or to be had by computing them again."""
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from caffepy.blob.storage import SyncedArray
+from caffepy.device.onednn.handles import Attributes, Call, Layout, Memory, Primitive, address, contiguous, library
+from caffepy.errors import StateError
+
+SRC, DST = 1, 17
+
+_known: weakref.WeakKeyDictionary[SyncedArray, "weakref.WeakValueDictionary[object, Packed]"]
+_known = weakref.WeakKeyDictionary()
+
+
+def reorder(source: Layout, target: Layout, attributes: Attributes | None = None) -> Primitive:
+    """Copies from one layout to another."""
+    engine = library().engine
+    return Primitive("reorder", source, engine, target, engine, attributes or Attributes())
+
+
+class Packed:
+    """A storage's values in one layout."""
+
+    __slots__ = ("__weakref__", "_moves", "memory")
+
+    def __init__(self, layout: Layout) -> None:
+        self.memory = Memory(layout)
+        self._moves: dict[tuple[bool, int], Call] = {}
+
+    def upload(self, host: NDArray[Any]) -> None:
+        """Pack the host's values."""
+        self._move(host, to_host=False)
+
+    def download(self, host: NDArray[Any]) -> None:
+        """Unpack them onto the host."""
+        self._move(host, to_host=True)
+
+    def _move(self, host: NDArray[Any], *, to_host: bool) -> None:
+        key = to_host, address(host)
+        if key not in self._moves:
+            self._moves.clear()
+            packed, plain = self.memory, Memory(contiguous(self.memory.layout.shape), address(host))
+            source, target = (packed, plain) if to_host else (plain, packed)
+            self._moves[key] = Call(reorder(source.layout, target.layout), {SRC: source, DST: target})
+        library().check(self._moves[key].run())
+
+
+class Computed:
+    """Values that a pass left out, or keeps in a form of oneDNN's own; `compute` gives them when they are wanted.
+
+    own      oneDNN's form: the memory of it, None where it needs none, and what else it takes to use it; None for
+             values left out altogether
+    missed   whether the values were wanted
+    """
+
+    __slots__ = ("_compute", "missed", "own")
+
+    def __init__(
+        self, compute: Callable[[], NDArray[Any]], own: tuple[Memory | None, tuple[Any, ...]] | None = None
+    ) -> None:
+        self._compute, self.own, self.missed = compute, own, False
+
+    def upload(self, host: NDArray[Any]) -> None:
+        """Only the pass that computes them can."""
+        raise StateError("values of this kind are written by a forward pass only; run forward again")
+
+    def download(self, host: NDArray[Any]) -> None:
+        """Compute the values."""
+        self.missed = True
+        values = self._compute().reshape(-1)
+        np.copyto(host[: values.size], values)
+
+
+def packed(storage: SyncedArray, layout: Layout) -> Packed:
+    """The storage's home in that layout; there is one."""
+    homes = _known.setdefault(storage, weakref.WeakValueDictionary())
+    home = homes.get(layout.key)
+    if home is None:
+        homes[layout.key] = home = Packed(layout)
+    return home

@@ -1,0 +1,40 @@
+"""A pass's operations, translated one after the other into calls."""
+
+from caffepy.blob.storage import SyncedArray
+from caffepy.cpu import (
+    batch_norm,
+    convolution,
+    elementwise,
+    inner_product,
+    joins,
+    lrn,
+    moves,
+    pooling,
+    softmax,
+)
+from caffepy.cpu.build import Builder, DeclinedError
+from caffepy.cpu.record import Recorder
+from caffepy.cpu.table import TRANSLATIONS
+from caffepy.errors import DeviceError
+
+FAMILIES = batch_norm, convolution, elementwise, inner_product, joins, lrn, moves, pooling, softmax
+"""The modules whose translations there are."""
+
+
+def translate(recorder: Recorder, wanted: set[SyncedArray]) -> Builder:
+    """The calls for what was recorded; an operation that oneDNN has nothing for runs its NumPy body."""
+    builder = Builder(recorder, wanted)
+    while builder.at < len(builder.operations):
+        at, operation = builder.at, builder.operations[builder.at]
+        builder.at += 1
+        translation = TRANSLATIONS.get(operation.name)
+        try:
+            if translation is None or not all(getattr(a, "size", 1) for a in operation.args):
+                raise DeclinedError
+            translation(builder, operation)
+        except (DeclinedError, DeviceError):
+            if translation is not None:
+                builder.declined.append(operation.name)
+            builder.at = at + 1
+            builder.body(operation)
+    return builder

@@ -1,0 +1,139 @@
+"""Every operation that oneDNN computes, beside its NumPy body: data, diffs, gradients and weights' diffs."""
+
+import pytest
+
+from tests.cpu.roads import assert_alike, build, captured, needs_onednn, passes, road
+
+pytestmark = needs_onednn
+
+CONV = 'layer {{ name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param {{ {} }} }}'
+PRE = CONV.format("num_output: 32 kernel_size: 1")
+POOL = PRE.replace("{", "{{").replace("}", "}}") + (
+    'layer {{ name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param {{ {} }} }}'
+)
+LRN = PRE.replace("{", "{{").replace("}", "}}") + (
+    'layer {{ name: "n" type: "LRN" bottom: "c" top: "n" lrn_param {{ {} }} }}'
+)
+FC = 'layer {{ name: "f" type: "InnerProduct" bottom: "data" top: "f" inner_product_param {{ {} }} }}'
+RELU = 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" relu_param { negative_slope: 0.1 } }'
+NORM = """layer { name: "b" type: "BatchNorm" bottom: "c" top: "c" }
+          layer { name: "s" type: "Scale" bottom: "c" top: "c" scale_param { bias_term: true } }"""
+APART = """layer { name: "b" type: "BatchNorm" bottom: "c" top: "b" }
+           layer { name: "s" type: "Scale" bottom: "b" top: "s" scale_param { bias_term: true } }
+           layer { name: "r" type: "ReLU" bottom: "s" top: "s" }"""
+BRANCH = 'layer {{ name: "{0}" type: "Convolution" bottom: "data" top: "{0}" convolution_param {{ {1} }} }}'
+BRANCHES = BRANCH.format("c", "num_output: 32 kernel_size: 1") + BRANCH.format("d", "num_output: 16 kernel_size: 1")
+ALIKE = BRANCH.format("c", "num_output: 32 kernel_size: 1") + BRANCH.format("d", "num_output: 32 kernel_size: 1")
+JOIN = 'layer { name: "j" type: "Concat" bottom: "c" bottom: "d" top: "j" }'
+ELTWISE = 'layer {{ name: "e" type: "Eltwise" bottom: "c" bottom: "d" top: "e" eltwise_param {{ {} }} }}'
+
+CASES = {
+    "conv": (CONV.format("num_output: 24 kernel_size: 3 pad: 1"), (2, 16, 9, 9)),
+    "conv of a picture": (CONV.format("num_output: 16 kernel_size: 5 stride: 2"), (1, 3, 23, 20)),
+    "conv without bias": (CONV.format("num_output: 5 kernel_size: 3 bias_term: false"), (3, 7, 8, 6)),
+    "conv, a border that no window reaches": (CONV.format("num_output: 16 kernel_size: 2 stride: 3"), (1, 16, 10, 9)),
+    "conv in groups": (CONV.format("num_output: 32 kernel_size: 3 pad: 2 group: 2"), (2, 32, 8, 8)),
+    "conv, depthwise": (CONV.format("num_output: 32 kernel_size: 3 pad: 1 group: 32 stride: 2"), (2, 32, 9, 9)),
+    "conv, dilated": (CONV.format("num_output: 16 kernel_size: 3 dilation: 2 pad: 2"), (1, 16, 9, 9)),
+    "conv of one axis": (CONV.format("num_output: 16 kernel_size: 3 axis: 1"), (2, 8, 20)),
+    "conv of three axes": (CONV.format("num_output: 8 kernel_size: 3 pad: 1"), (1, 4, 5, 6, 7)),
+    "conv, relu": (CONV.format("num_output: 20 kernel_size: 3") + RELU, (2, 16, 9, 9)),
+    "deconv": (
+        CONV.format("num_output: 8 kernel_size: 4 stride: 2 pad: 1").replace("Convolution", "Deconvolution"),
+        (2, 16, 7, 7),
+    ),
+    "deconv in groups": (
+        CONV.format("num_output: 16 kernel_size: 4 stride: 2 group: 16").replace("Convolution", "Deconvolution"),
+        (1, 16, 5, 6),
+    ),
+    "conv, norm": (CONV.format("num_output: 20 kernel_size: 3") + NORM, (2, 16, 9, 9)),
+    "conv, norm, relu": (CONV.format("num_output: 20 kernel_size: 3 bias_term: false") + NORM + RELU, (2, 16, 9, 9)),
+    "conv, norm in groups": (CONV.format("num_output: 32 kernel_size: 3 group: 4") + NORM, (2, 16, 9, 9)),
+    "norm apart": (PRE + APART, (2, 16, 9, 9)),
+    "norm first": (APART.replace('bottom: "c"', 'bottom: "data"'), (2, 16, 5, 5)),
+    "max": (POOL.format("pool: MAX kernel_size: 3 stride: 2"), (2, 8, 14, 13)),
+    "max, padded": (POOL.format("pool: MAX kernel_size: 3 stride: 2 pad: 1"), (1, 8, 14, 14)),
+    "max of all": (POOL.format("pool: MAX global_pooling: true"), (2, 8, 6, 5)),
+    "average": (POOL.format("pool: AVE kernel_size: 3 stride: 2"), (2, 8, 14, 14)),
+    "average, padded": (POOL.format("pool: AVE kernel_size: 3 stride: 1 pad: 1"), (1, 8, 7, 7)),
+    "average, padded and hanging over": (POOL.format("pool: AVE kernel_size: 3 stride: 2 pad: 1"), (1, 8, 14, 14)),
+    "average of all": (POOL.format("pool: AVE global_pooling: true"), (2, 8, 6, 5)),
+    "lrn": (LRN.format("local_size: 5 alpha: 0.1 beta: 0.75 k: 2"), (2, 8, 6, 5)),
+    "lrn of three": (LRN.format("local_size: 3 alpha: 0.1 beta: 0.5"), (2, 8, 6, 5)),
+    "lrn within": (LRN.format("local_size: 3 alpha: 0.1 norm_region: WITHIN_CHANNEL"), (1, 8, 6, 5)),
+    "inner product": (FC.format("num_output: 10"), (1, 4, 5, 5)),
+    "inner product of many": (FC.format("num_output: 10"), (8, 4, 5, 5)),
+    "inner product, transposed": (FC.format("num_output: 10 transpose: true bias_term: false"), (5, 30)),
+    "inner product, axis 2": (FC.format("num_output: 6 axis: 2"), (2, 3, 4, 5)),
+    "softmax": (PRE + 'layer { name: "m" type: "Softmax" bottom: "c" top: "m" }', (2, 8, 3, 3)),
+    "softmax of vectors": (
+        FC.format("num_output: 10") + 'layer { name: "m" type: "Softmax" bottom: "f" top: "m" }',
+        (2, 9),
+    ),
+    "concat": (BRANCHES + JOIN, (2, 8, 5, 5)),
+    "concat that cuts blocks": (BRANCHES.replace("num_output: 32", "num_output: 20") + JOIN, (2, 8, 5, 5)),
+    "slice": (
+        PRE + 'layer { name: "l" type: "Slice" bottom: "c" top: "x" top: "y" slice_param { slice_point: 16 } }',
+        (2, 8, 5, 5),
+    ),
+    "slice that cuts blocks": (
+        PRE + 'layer { name: "l" type: "Slice" bottom: "c" top: "x" top: "y" slice_param { slice_point: 5 } }',
+        (2, 8, 5, 5),
+    ),
+    "sum": (ALIKE + ELTWISE.format("operation: SUM"), (2, 8, 5, 5)),
+    "sum, weighted": (ALIKE + ELTWISE.format("operation: SUM coeff: 0.5 coeff: -2"), (2, 8, 5, 5)),
+    "sum, relu": (
+        ALIKE + ELTWISE.format("operation: SUM") + RELU.replace('"c"', '"e"'),
+        (2, 8, 5, 5),
+    ),
+    "product": (ALIKE + ELTWISE.format("operation: PROD"), (2, 8, 5, 5)),
+    "greatest": (ALIKE + ELTWISE.format("operation: MAX"), (2, 8, 5, 5)),
+    "relu apart": (PRE + 'layer { name: "r" type: "ReLU" bottom: "c" top: "r" }', (2, 8, 5, 5)),
+    "an operation that oneDNN does not compute": (
+        PRE + 'layer { name: "w" type: "Power" bottom: "c" top: "w" power_param { power: 2 } }',
+        (2, 8, 5, 5),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_both_roads_agree(case: str) -> None:
+    body, shape = CASES[case]
+    with road("numpy"):
+        expected = passes(build(body, shape))
+    with road("onednn"):
+        net = build(body, shape)
+        for _ in range(3):
+            assert_alike(passes(net), expected)
+        assert_alike(passes(build(body, shape)), expected)
+
+
+@pytest.mark.parametrize(
+    ("case", "calls"),
+    [
+        ("conv, relu", ["convolution_forward"]),
+        ("conv, norm, relu", ["convolution_forward"]),
+        ("norm apart", ["convolution_forward", "batch_normalization_forward", "batch_normalization_forward"]),
+        ("concat", ["convolution_forward", "convolution_forward", "concat"]),
+        ("sum, relu", ["convolution_forward", "convolution_forward", "binary"]),
+        ("max", ["convolution_forward", "pooling_forward"]),
+        ("average, padded and hanging over", ["convolution_forward", "reorder", "ave_pool_forward"]),
+        ("inner product of many", ["inner_product_forward"]),
+    ],
+)
+def test_what_is_joined_and_what_numpy_does(case: str, calls: list[str]) -> None:
+    with road("onednn"):
+        net = build(*CASES[case])
+        net.forward()
+        assert captured(net) == calls
+
+
+def test_norms_are_folded_into_the_gradients_weights() -> None:
+    body, shape = CASES["conv, norm, relu"]
+    with road("onednn"):
+        net = build(body, shape)
+        net.forward()
+        net.gradient({"c": 1.0}, "data")
+        names = captured(net, "gradient")
+    assert "convolution_backward_data" in names
+    assert "batch_normalization_forward" not in names
