@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from caffepy.device.engine import cpu_engine
 from caffepy.layer import TYPES
+from tests.cpu.roads import road
 from tests.gpu_mode import running
 from tests.solver import golden
 
@@ -21,6 +23,9 @@ RESUMED = [
     ("solvers2", "resume_with_data_layer", "resume_with_data_layer_iter_4.solverstate", 8, "iter8_after_resume"),
 ]
 TOLERANCE = 1e-5
+IN_NUMPYS_ORDER = ("solvers2", "adam_resume_h5")
+"""Its bias in front of a BatchNorm has no derivative but rounding, which Adam scales up to the learning rate: with sums
+in another order its losses differ by 5e-5 in the seventh iteration."""
 
 
 def skip_without_data(folder: str, run: str) -> None:
@@ -33,7 +38,8 @@ def skip_without_data(folder: str, run: str) -> None:
 def test_losses_and_weights(folder: str, run: str, mode: str) -> None:
     skip_without_data(folder, run)
     stored, losses = golden.iterations(folder, run), golden.losses(folder, run)
-    with running(mode), golden.opened(folder, run) as solver:
+    engine = "numpy" if (folder, run) == IN_NUMPYS_ORDER else cpu_engine()
+    with running(mode), road(engine), golden.opened(folder, run) as solver:
         for iteration in range(1, stored[-1] + 1):
             solver.step(1)
             for blob, expected in losses.items():
