@@ -7,12 +7,9 @@ from caffepy import dnn, io, layers, proto
 from caffepy.classifier import Classifier
 from caffepy.detector import Detector
 from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
-<<<<<<< HEAD
-from caffepy.kernels.precision import set_precision
-=======
 from caffepy.device.engine import cpu_engine, set_cpu_engine
 from caffepy.device.threads import set_threads
->>>>>>> 4f58b9b (oneDNN serves the CPU: passes captured as flat lists of calls on packed memory, chosen by set_cpu_engine, NumPy where there is no wheel)
+from caffepy.kernels.precision import set_precision
 from caffepy.layer import layer_type_list, register
 from caffepy.layers.utility.python import PythonLayer as Layer
 from caffepy.net_spec import NetSpec, params, to_proto
