@@ -56,6 +56,35 @@ from caffepy.cli.python2 import convert
         ("urllib.quote(a)", "urllib.parse.quote(a)"),
         ("import numpy as np", "import numpy as np"),
         ("from __future__ import print_function\nprint", "from __future__ import print_function\nprint"),
+        ("a = zip(x, y)[0]", "a = list(zip(x, y))[0]"),
+        ("k = net.blobs.keys()[-1]", "k = list(net.blobs.keys())[-1]"),
+        ("self.a[i](b).values()[0].shape", "list(self.a[i](b).values())[0].shape"),
+        ("print np.array(map(float, x))", "print(np.array(list(map(float, x))))"),
+        ("print dict(zip(a, b)), len(d.keys())", "print(dict(zip(a, b)), len(d.keys()))"),
+        ("print a + d.keys() + b", "print(a + list(d.keys()) + b)"),
+        ("print zip(a, map(f, b))", "print(list(zip(a, map(f, b))))"),
+        ("for k in d.keys(): print k", "for k in d.keys(): print(k)"),
+        ("ks = d.keys(); print ks", "ks = list(d.keys()); print(ks)"),
+        ("z = zip(a, b)", "z = zip(a, b)"),
+        ("d.itervalues().next()", "next(iter(d.values()))"),
+        ("sorted(a, key=lambda (i, x): x)", "sorted(a, key=lambda i_x: (lambda i, x: x)(*i_x))"),
+        ("f = lambda a, (b, c): b\ng", "f = lambda a, b_c: (lambda b, c: b)(*b_c)\ng"),
+        ("def f(self, (a, b), c=1):\n    return a", "def f(self, a_b, c=1):\n    (a, b) = a_b\n    return a"),
+        ("def f((a, b)): return a", "def f(a_b): (a, b) = a_b; return a"),
+        (
+            "from cStringIO import StringIO\nf = StringIO()\nimg.save(f)",
+            "from io import BytesIO\nf = BytesIO()\nimg.save(f)",
+        ),
+        (
+            "import StringIO\nload(StringIO.StringIO(open(p, 'rb').read()))",
+            "import io as StringIO\nload(StringIO.BytesIO(open(p, 'rb').read()))",
+        ),
+        (
+            "from StringIO import StringIO\nf = StringIO()\nprint >>f, 'a'\ng = StringIO(data)",
+            "from io import BytesIO, StringIO\nf = StringIO()\nprint('a', file=f)\ng = BytesIO(data)",
+        ),
+        ("from StringIO import StringIO as S\nS(x)", "from io import BytesIO as S\nS(x)"),
+        ("from StringIO import StringIO\nS = StringIO('a\\n')", "from io import StringIO\nS = StringIO('a\\n')"),
         ("if a:\n    b\n\tc", "if a:\n    b\n        c"),
     ],
 )
@@ -76,3 +105,23 @@ def test_python_3_stays_as_it_is() -> None:
     for path in Path(click.__file__).parent.glob("*.py"):
         text = path.read_text("utf-8")
         assert convert(text).text == text
+
+
+def test_what_is_converted_computes_what_python_2_computed() -> None:
+    names: dict[str, object] = {}
+    exec(
+        convert(
+            "pairs = zip([3, 1, 2], 'abc')\n"
+            "pairs.sort(key=lambda (number, letter): number)\n"
+            "first = pairs[0]\n"
+            "def swap((a, (b, c))):\n    'Its text.'\n    return c, b, a\n"
+            "swapped = swap((1, (2, 3)))\n"
+            "nested = map(lambda (i, (a, b)): i * (a + b), enumerate([(1, 2), (3, 4)]))[1]\n"
+            "last = {'x': 1}.items()[-1]\n"
+            "from cStringIO import StringIO\nf = StringIO()\nf.write(b'\\xff')\nread = StringIO(f.getvalue()).read()\n"
+            "print first"
+        ).text,
+        names,
+    )
+    found = [names[name] for name in ("first", "swapped", "nested", "last", "read")]
+    assert found == [(1, "b"), (3, 2, 1), 7, ("x", 1), b"\xff"]

@@ -1,5 +1,6 @@
 """`caffepy run`: what `python SCRIPT.py` would do, with caffe there."""
 
+import json
 import os
 import subprocess
 import sys
@@ -132,3 +133,85 @@ def test_an_encoding_line_stays_true(tmp_path: Path) -> None:
 def test_files_that_are_not_there_or_not_old(tmp_path: Path) -> None:
     assert "cannot read 'none.py'" in run("none.py").stderr
     assert "nothing of Python 2 to convert" in run("--convert", script(tmp_path, "print('a')\n")).stderr
+
+
+def test_views_that_were_lists_are_told(tmp_path: Path) -> None:
+    done = run(script(tmp_path, "{1: 2}.keys()[0]\n"))
+    assert "object is not subscriptable" in done.stderr
+    assert "Write it in Python 3, beside it: caffepy run --convert" in done.stderr
+    converted = run("--convert", "--in-place", script(tmp_path, "print({1: 2}.keys()[0])\n"))
+    assert converted.returncode == 0
+    assert run(tmp_path / "script.py").stdout == "1\n"
+    assert "--in-place goes with --convert" in run("--in-place", tmp_path / "script.py").stderr
+
+
+def notebook(*texts: str, version: int = 4) -> str:
+    made: list[dict[str, object]] = [{"cell_type": "markdown", "source": ["print 'no code'"]}]
+    for text in texts:
+        lines = text.splitlines(keepends=True)
+        made.append({"cell_type": "code", ("source" if version == 4 else "input"): lines, "outputs": []})
+    whole = {"cells": made} if version == 4 else {"worksheets": [{"cells": made}]}
+    return json.dumps({**whole, "metadata": {}, "nbformat": version})
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_notebooks_are_run_and_converted(tmp_path: Path, version: int) -> None:
+    cells = (
+        "%matplotlib inline\nimport caffe\n!ls\n",
+        "%%bash\nls -l\nrm $x",
+        "%%time\n%time name = caffe.Net.__module__\nif name:\n    %timeit x\nprint('ran', name)\n",
+        "caffe.Net?\n1 // 0\n",
+    )
+    path = tmp_path / "new.ipynb"
+    path.write_text(notebook(*cells, version=version))
+    done = run(path)
+    assert (done.returncode, done.stdout) == (1, "ran caffepy.pycaffe.net\n")
+    assert 'new.ipynb, cell 4", line 2, in <module>' in done.stderr
+    old = tmp_path / "old.ipynb"
+    old.write_text(notebook("%timeit f\nprint 'a',\n", "print {1: 2}.keys()[0]", version=version))
+    refused = run(old)
+    assert "is written in Python 2" in refused.stderr
+    converted = run("--convert", old)
+    assert converted.returncode == 0, converted.stderr
+    assert "cell 1, line 2: print statement" in converted.stdout
+    assert run(tmp_path / "old_py3.ipynb").stdout == "a 1\n"
+    assert "%timeit f" in (tmp_path / "old_py3.ipynb").read_text()
+    (tmp_path / "none.ipynb").write_text("no JSON")
+    assert "expected a notebook" in run(tmp_path / "none.ipynb").stderr
+
+
+FOLDER = {
+    "main.py": "from lib.tools import twice\nimport helper\nprint twice(helper.x), open('data.txt').read()\n",
+    "helper.py": "x = [1, 2].__len__()\nprint 'helper'\n",
+    "data.txt": "data",
+    "lib/__init__.py": "",
+    "lib/tools.py": "import numbers_, os\nfrom numbers_ import two\ndef twice(x):\n    print 2\n    return x * two\n",
+    "lib/numbers_.py": "two = 2L\n",
+    ".hidden/old.py": "print 'left alone'\n",
+}
+
+
+@pytest.mark.parametrize("how", ["beside", "in place"])
+def test_a_folder_is_converted_in_one_call(tmp_path: Path, how: str) -> None:
+    folder = tmp_path / "project"
+    for name, text in FOLDER.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    done = run("--convert", *(["--in-place"] if how == "in place" else []), folder)
+    assert done.returncode == 0, done.stderr
+    target = folder if how == "in place" else tmp_path / "project_py3"
+    assert (
+        (target / "lib" / "tools.py").read_text().startswith("from . import numbers_; import os\nfrom .numbers_ import")
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "caffepy", "run", "main.py"],
+        cwd=target,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "helper\n2\n4 data\n", ran.stderr
+    assert (folder / ".hidden" / "old.py").read_text() == FOLDER[".hidden/old.py"]
+    if how == "beside":
+        assert (folder / "helper.py").read_text() == FOLDER["helper.py"]
+        assert "is there already" in run("--convert", folder).stderr

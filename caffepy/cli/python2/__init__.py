@@ -1,0 +1,5 @@
+"""Python 2 made Python 3, as far as that is mechanical: what scripts written for old Caffe need."""
+
+from caffepy.cli.python2.converter import GONE, Converted, convert
+
+__all__ = ["GONE", "Converted", "convert"]
