@@ -23,27 +23,37 @@ def areas(boxes: Floats, border: int = 0) -> Floats:
 
 
 @np.errstate(all="ignore")
-def overlaps(first: Floats, second: Floats, border: int = 0) -> Floats:
-    """Intersection over union of the boxes (..., 4), which broadcast; 0 where they share nothing."""
+def overlaps(first: Floats, second: Floats, border: int = 0, *, of_smaller: bool = False) -> Floats:
+    """Intersection over union, or over the smaller box, of boxes (..., 4), which broadcast; 0 if they share nothing."""
     shared: Floats = np.ones((), np.float32)
     for low, high in ((0, 2), (1, 3)):
         extent = np.minimum(first[..., high], second[..., high]) - np.maximum(first[..., low], second[..., low])
         shared = np.maximum(extent + np.float32(border), 0) * shared
-    union = areas(first, border) + areas(second, border) - shared
-    return np.where(shared > 0, shared / union, np.float32(0))
+    of_first, of_second = areas(first, border), areas(second, border)
+    whole = np.minimum(of_first, of_second) if of_smaller else of_first + of_second - shared
+    return np.where(shared > 0, shared / whole, np.float32(0))
 
 
-def suppress(boxes: Floats, threshold: float, *, eta: float = 1, most: int | None = None, border: int = 0) -> Indices:
+def suppress(
+    boxes: Floats,
+    threshold: float,
+    *,
+    eta: float = 1,
+    most: int | None = None,
+    border: int = 0,
+    of_smaller: bool = False,
+) -> Indices:
     """Which of the boxes (n, 4), best first, stay: those that overlap none that stays before them above the threshold.
 
     eta    below 1, the threshold is multiplied by it for each that stays, as long as it is above 0.5 (SSD)
     most   no more than so many stay
+    of_smaller  the overlap is that of the smaller box
     """
     kept: list[int] = []
     for start in range(0, len(boxes), CHUNK):
         chunk = boxes[start : start + CHUNK]
-        worst = overlaps(chunk[:, None], boxes[kept], border).max(axis=1, initial=0)
-        among = overlaps(chunk[:, None], chunk, border)
+        worst = overlaps(chunk[:, None], boxes[kept], border, of_smaller=of_smaller).max(axis=1, initial=0)
+        among = overlaps(chunk[:, None], chunk, border, of_smaller=of_smaller)
         for i in range(len(chunk)):
             if len(kept) == most:
                 return np.array(kept, np.intp)

@@ -14,7 +14,7 @@ Box = tuple[int, int, int, int]
 """Rows from the first up to the second, columns from the third up to the fourth."""
 
 
-class _Regions(Layer):
+class Regions(Layer):
     """features (n, c, h, w), regions (r, 5) of item, x1, y1, x2, y2 in pixels of the image, or (r, 5, 1, 1)."""
 
     reads = ("bottom",)
@@ -47,7 +47,7 @@ class _Regions(Layer):
 
 
 @register("ROIPooling", bottoms=2, tops=1)
-class ROIPooling(_Regions):
+class ROIPooling(Regions):
     """features (n, c, h, w), regions (r, 5) -> (r, c, pooled_h, pooled_w): the maximum of each bin (Girshick 2015).
 
     A region is item, x1, y1, x2, y2 in the image, times spatial_scale, rounded, in the features. Bin i of the rows has
@@ -86,7 +86,7 @@ class ROIPooling(_Regions):
 
 
 @register("PSROIPooling", bottoms=2, tops=1)
-class PSROIPooling(_Regions):
+class PSROIPooling(Regions):
     """features (n, output_dim * g^2, h, w), regions (r, 5) -> (r, output_dim, g, g), g = group_size (Dai et al. 2016).
 
     top[r, d, i, j] is the mean of channel (d * g + i) * g + j over bin (i, j). A region is item, x1, y1, x2, y2; it

@@ -1,4 +1,4 @@
-"""ChannelScale: one scale for all channels of a place."""
+"""ChannelScale and MaskPooling: one scale for all channels of a place."""
 
 import math
 from collections.abc import Sequence
@@ -23,3 +23,8 @@ class ChannelScale(Mul):
                 f"bottom {self.param.bottom[0]!r}, whose shape is {bottom}: (n, 1, ...) for (n, c, ...)"
             )
         return super().reshape([bottom, (bottom[0], 1, *bottom[2:])])
+
+
+@register("MaskPooling", bottoms=2, tops=1)
+class MaskPooling(ChannelScale):
+    """features (n, c, h, w), masks (n, 1, h, w) -> as the features; top = features * mask (Dai et al. 2016, MNC)."""

@@ -1,4 +1,4 @@
-"""Interp, ResizeBilinear, ResizeNearestNeighbor and UpsampleDarknet: images of another size."""
+"""Interp, MaskResize, ResizeBilinear, ResizeNearestNeighbor and UpsampleDarknet: images of another size."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -195,6 +195,29 @@ class ResizeBilinear(Bilinear):
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         top, lines = wanted(self, self.param.resize_bilinear_param, bottom_shapes[0])
         self.settle(lines)
+        return [top]
+
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        self.show(bottom[0].data, top[0].data)
+
+    def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
+        if propagate_down[0]:
+            self.collect(top[0].diff, bottom[0].diff)
+
+
+@register("MaskResize", bottoms=1, tops=1)
+class MaskResize(Bilinear):
+    """(n, c, h, w) -> (n, c, output_height, output_width), bilinear; top row i stands at i * h / output_height (MNC).
+
+    More than twice the size is refused: there MNC leaves the last rows and columns zero.
+    """
+
+    def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        p, bottom = self.param.mask_resize_param, self.expect_axes(bottom_shapes, 0, 4)
+        top = self.lay_out(bottom, p.output_height, p.output_width)
+        if any(to > 2 * of for to, of in zip(top[2:], bottom[2:], strict=True)):
+            raise self.error(f"the top would be {top[2]} x {top[3]}, more than twice as large as bottom shape {bottom}")
+        self.settle(self.lines(align_corners=False))
         return [top]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:

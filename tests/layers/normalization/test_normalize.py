@@ -64,8 +64,9 @@ def test_a_second_top_alone_means_lengths():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 4), (2, 1, 3)])
-def test_channel_scale(shape):
-    case = build('type: "ChannelScale"', [shape, (shape[0], 1, *shape[2:])])
+@pytest.mark.parametrize("kind", ["ChannelScale", "MaskPooling"])
+def test_channel_scale(shape, kind):
+    case = build(f'type: "{kind}"', [shape, (shape[0], 1, *shape[2:])])
     rng = np.random.default_rng(0)
     fill(case, rng)
     x, scale = (blob.data.copy() for blob in case.bottom)

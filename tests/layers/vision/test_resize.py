@@ -51,6 +51,14 @@ def check(text, shapes, expected):
     check_manners(case, rng)
 
 
+@pytest.mark.parametrize("size", [(5, 4), (10, 8), (3, 7), (1, 1)])
+def test_mask_resize(size):
+    text = f'type: "MaskResize" mask_resize_param {{ output_height: {size[0]} output_width: {size[1]} }}'
+    check(text, [(2, 3, 5, 4)], lambda x: bilinear(x, *size))
+    with pytest.raises(LayerError, match="the top would be 11 x 4, more than twice as large"):
+        build('type: "MaskResize" mask_resize_param { output_height: 11 output_width: 4 }', [(2, 3, 5, 4)])
+
+
 @pytest.mark.parametrize(
     ("param", "expected"),
     [
