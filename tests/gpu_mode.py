@@ -57,6 +57,16 @@ def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield chosen
 
 
+def noise(*shape: int) -> np.ndarray:
+    """Normal numbers, the same for the same shape."""
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+def whole(*numbers: int) -> np.ndarray:
+    """What operations take as Ints."""
+    return np.array(numbers, np.int32)
+
+
 def check_bodies(
     operation: Kernel[...], *args: Any, rtol: float = 1e-5, atol: float = 1e-6, start: int = 0, **constants: Any
 ) -> None:

@@ -6,9 +6,17 @@ from pathlib import Path
 import pytest
 
 from caffepy.kernels import ALL
+from caffepy.layer import TYPES
 from tests.shared import ROOT
 
 ROOMS = {folder.name for folder in (ROOT / "caffepy" / "layers").iterdir() if (folder / "__init__.py").is_file()}
+FAMILIES = {
+    "activation": "elementwise",
+    "common": "margin_inner_product",
+    "data": "golden_data",
+    "recurrent": "recurrent",
+}
+"""By room, the file that tests the types whose module has none of its own."""
 KERNELS = [*(ROOT / "kernels").rglob("*.cu*")]
 
 
@@ -35,3 +43,13 @@ def test_no_room_is_a_hall() -> None:
     folders = [Path(place) / room for place in ("caffepy/layers", "kernels", "tests/layers") for room in ROOMS]
     counts = {folder: len([*(ROOT / folder).glob("*.*")]) for folder in folders}
     assert {folder: count for folder, count in counts.items() if count > 30} == {}
+
+
+def test_the_tests_of_a_type_are_found_by_its_name() -> None:
+    for name, layer in TYPES.items():
+        if layer.__module__.startswith("caffepy.layers."):
+            _, _, room, module = layer.__module__.split(".")
+            places = [ROOT / "tests" / "layers" / room / f"test_{file}.py" for file in (module, FAMILIES.get(room))]
+            found = next((file for file in places if file.is_file()), None)
+            assert found, f"{name}: {places[0]} is missing"
+            assert found == places[-1] or f'"{name}"' in found.read_text(encoding="utf-8"), f"{name}: not in {found}"

@@ -45,8 +45,8 @@ class SeLuDropout(Dropout):
             raise self.error(f"dropout_ratio: {p.dropout_ratio:g} must be above 0 and below 1")
         self.dropout_ratio, self.alpha = p.dropout_ratio, p.alpha
         kept = 1 - p.dropout_ratio
-        self.scale = 1 / math.sqrt(kept + p.alpha**2 * kept * (1 - kept))
-        self.shift = -self.scale * (1 - kept) * p.alpha
+        self.gain = 1 / math.sqrt(kept + p.alpha**2 * kept * (1 - kept))
+        self.scale, self.shift = 1.0, -self.gain * (1 - kept) * p.alpha
         self.drops = self.phase == TRAIN
         if self.runs_in_place and not self.drops:
             self.shares = "both"
@@ -61,9 +61,9 @@ class SeLuDropout(Dropout):
             self.mask.array,
             top[0].data,
             dropout_ratio=self.dropout_ratio,
-            scale=self.scale,
+            scale=self.gain,
             shift=self.shift,
-            dropped=self.scale * self.alpha + self.shift,
+            dropped=self.gain * self.alpha + self.shift,
         )
 
 

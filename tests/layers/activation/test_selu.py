@@ -1,4 +1,4 @@
-"""SeLu, SeLuDropout and Insanity against their definitions and distributions."""
+"""SeLu and SeLuDropout against their definitions and distributions."""
 
 import numpy as np
 import pytest
@@ -61,32 +61,10 @@ def test_selu_dropout_when_testing():
     check_gradient(case, 0, rng)
 
 
-@pytest.mark.parametrize("place", ["", 'bottom: "x" top: "x"'])
-@pytest.mark.parametrize("phase", [TRAIN, TEST])
-def test_insanity(phase, place):
-    case = build('type: "Insanity" insanity_param { lb: 3 ub: 5 }' + place, [(300, 400)], phase)
-    rng = np.random.default_rng(0)
-    away_from_zero(case, rng)
-    x = case.bottom[0].data.copy()
-    (top,) = case.forward()
-    np.testing.assert_array_equal(top[x > 0], x[x > 0])
-    slopes = x[x < 0] / top[x < 0]
-    if phase == TRAIN:
-        assert 3 - 1e-4 <= slopes.min() < 3.01
-        assert 4.99 < slopes.max() < 5 + 1e-4
-        assert abs(slopes.mean() - 4) < 1e-2
-    else:
-        np.testing.assert_allclose(slopes, 2 / np.log(5 / 3), 1e-5)
-    case.bottom[0].data[...] = x
-    check_gradient(case, 0, rng, tolerance=1e-2)
-    check_manners(case, rng)
-
-
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ('type: "SeLuDropout" selu_dropout_param { dropout_ratio: 1 }', "dropout_ratio: 1 must be above 0 and below 1"),
-        ('type: "Insanity" insanity_param { lb: 5 ub: 5 }', "lb: 5 must be above 0 and below ub: 5"),
     ],
 )
 def test_errors(text, says):

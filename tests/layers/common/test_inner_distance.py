@@ -1,6 +1,4 @@
-"""InnerDistance and SigmoidLoss against their definitions."""
-
-import math
+"""InnerDistance against its definition."""
 
 import numpy as np
 import pytest
@@ -44,19 +42,3 @@ def test_inner_distance_to_points_of_another_size():
     case = build(f'{POINTS} "L2" }}', [(4, 5)])
     with pytest.raises(LayerError, match=r"has shape \(4, 6\); the weights \(3, 5\) need 5 values behind"):
         case.reshape((4, 6))
-
-
-def test_sigmoid_loss():
-    case = build('type: "SigmoidLoss"', [(3, 4), (3, 4, 1)])
-    rng = np.random.default_rng(0)
-    fill(case, rng)
-    labels = np.float32([[0, 1, 1.5, 2], [-1, 1, 0, 0.5], [1, 1, -1.5, 0]])
-    case.bottom[1].data[...] = labels[..., None]
-    expected = 0.0
-    for x, label in zip(case.bottom[0].data.flat, labels.flat, strict=True):
-        p = 1 / (1 + math.exp(-x))
-        expected -= math.log(p if int(label) == 1 else 1 - p) / 3
-    np.testing.assert_allclose(case.forward()[0], expected, 1e-5)
-    check_gradient(case, 0, rng)
-    check_manners(case, rng)
-    assert not case.layer.differentiable(1)

@@ -1,4 +1,4 @@
-"""Mul, Add, Axpy and Squeeze."""
+"""Mul and Add against NumPy's broadcasting."""
 
 import numpy as np
 import pytest
@@ -30,34 +30,6 @@ def test_broadcasting_is_numpys(kind, operation, shapes):
     check_manners(case, rng)
 
 
-@pytest.mark.parametrize("scale", [(2, 3), (2, 3, 1, 1)])
-def test_axpy(scale):
-    case = build('type: "Axpy"', [scale, (2, 3, 4, 5), (2, 3, 4, 5)])
-    rng = np.random.default_rng(0)
-    fill(case, rng)
-    a, x, y = (blob.data for blob in case.bottom)
-    np.testing.assert_allclose(case.forward()[0], a.reshape(2, 3, 1, 1) * x + y, 1e-6, 1e-6)
-    for bottom in range(3):
-        check_gradient(case, bottom, rng)
-    check_manners(case, rng)
-
-
-@pytest.mark.parametrize(
-    ("param", "shape", "top"),
-    [
-        ("", (2, 1, 3, 1), (2, 3)),
-        ("", (1, 1), ()),
-        ("axis: -1", (2, 1, 3, 1), (2, 1, 3)),
-        ("axis: 1 axis: 3", (2, 1, 3, 1), (2, 3)),
-    ],
-)
-def test_squeeze(param, shape, top):
-    case = build(f'type: "Squeeze" squeeze_param {{ {param} }}', [shape])
-    rng = np.random.default_rng(0)
-    fill(case, rng)
-    np.testing.assert_array_equal(case.forward()[0], case.bottom[0].data.reshape(top))
-
-
 @pytest.mark.parametrize(
     ("text", "shapes", "says"),
     [
@@ -67,9 +39,6 @@ def test_squeeze(param, shape, top):
             [(2, 1, 2, 1, 2, 1, 2), (1, 2, 1, 2, 1, 2, 1)],
             "take turns in more than 6 axes; use two layers",
         ),
-        ('type: "Axpy"', [(2, 3), (2, 3, 4), (2, 3, 5)], "bottoms 1 and 2 must have one shape"),
-        ('type: "Axpy"', [(2, 4), (2, 3, 4), (2, 3, 4)], r"bottom 0 has shape \(2, 4\); give one value for each"),
-        ('type: "Squeeze" squeeze_param { axis: 1 }', [(1, 2)], r"axis: 1 of bottom shape \(1, 2\) has length 2"),
     ],
 )
 def test_errors(text, shapes, says):
