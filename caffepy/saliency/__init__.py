@@ -7,6 +7,7 @@ layers run backward, `methods` what is made of that, `result` and `pictures` how
 """
 
 from caffepy.saliency.detection import Box
+from caffepy.saliency.localization import Localization, localize
 from caffepy.saliency.maps import channel_maximum, saliency_map, score_gradient
 from caffepy.saliency.method import METHODS, Method, named
 from caffepy.saliency.methods.cam import (
@@ -38,17 +39,22 @@ from caffepy.saliency.methods.relevance import (
 from caffepy.saliency.preprocess import Preprocess
 from caffepy.saliency.result import Saliency
 from caffepy.saliency.score import Score, class_score, class_values
+from caffepy.saliency.synthesis.ascent import Ascent, Synthesis
+from caffepy.saliency.synthesis.objectives import deep_dream, transfer_style, visualize_class
 from caffepy.saliency.target import Position, Region, Top, Unit
 
 __all__ = [
     "METHODS",
+    "Ascent",
     "Box",
+    "Localization",
     "Method",
     "Position",
     "Preprocess",
     "Region",
     "Saliency",
     "Score",
+    "Synthesis",
     "Top",
     "Unit",
     "ablation_cam",
@@ -58,6 +64,7 @@ __all__ = [
     "class_values",
     "contrastive_excitation_backprop",
     "deconvnet",
+    "deep_dream",
     "deeplift",
     "excitation_backprop",
     "expected_gradients",
@@ -74,6 +81,7 @@ __all__ = [
     "integrated_gradients",
     "layer_cam",
     "linear_approximation",
+    "localize",
     "lrp",
     "named",
     "occlusion",
@@ -83,5 +91,7 @@ __all__ = [
     "score_gradient",
     "smoothgrad",
     "smoothgrad_squared",
+    "transfer_style",
     "vargrad",
+    "visualize_class",
 ]

@@ -1,5 +1,6 @@
 """Maps as pictures (uint8 RGB, height x width x 3): scaled, coloured, laid over their image, side by side."""
 
+import io as bytes_io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -213,6 +214,15 @@ def grid(rows: Sequence[Sequence[Panel]], *, text_size: int = 15, gap: int = 10)
             x += width + gap
         y += height + line + gap
     return np.array(canvas)
+
+
+def png(picture: Picture) -> bytes:
+    """The picture as the bytes of a PNG file, for notebooks."""
+    from PIL import Image
+
+    stream = bytes_io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def save(picture: Picture, path: str | PathLike[str]) -> None:

@@ -1,6 +1,5 @@
 """What a method gives: an array on the device, what was computed, and how it is looked at."""
 
-import io as bytes_io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
@@ -97,12 +96,8 @@ class Saliency:
 
     def _repr_png_(self) -> bytes:
         """For notebooks."""
-        from PIL import Image
-
-        stream = bytes_io.BytesIO()
         rows = [[self.panel(n, longest=240), pictures.Panel(self.overlay(n, longest=240))] for n in range(len(self))]
-        Image.fromarray(pictures.grid(rows)).save(stream, "PNG")
-        return stream.getvalue()
+        return pictures.png(pictures.grid(rows))
 
 
 def shown(data: Floats, preprocess: Any) -> Floats:
