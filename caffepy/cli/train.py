@@ -13,13 +13,17 @@ from caffepy import device
 from caffepy.cli.command import Subcommand
 from caffepy.cli.options import ALLOW_OPTION, check_modules
 from caffepy.cli.progress import progress
+from caffepy.data import bad_records
 from caffepy.errors import ArgumentError, CaffeError
+from caffepy.layers.data.prefetching import PrefetchingLayer
 from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.pycaffe.logs import GlogFormatter
 from caffepy.solver import Solver, get_solver
 from caffepy.solver.log import say
 from caffepy.solver.nets import definitions, read_solver
 from caffepy.solver.signals import Signals
+
+log = logging.getLogger("caffepy")
 
 _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 
@@ -35,6 +39,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.option("--sigint-effect", type=_EFFECTS, default="stop", show_default=True, help="What Ctrl-C does.")
 @click.option("--sighup-effect", type=_EFFECTS, default="snapshot", show_default=True, help="What a hangup does.")
 @click.option("--allow-nan", is_flag=True, help="Go on where the loss is NaN or infinite, as Caffe does.")
+@click.option("--skip-bad-records", is_flag=True, help="Leave out data that cannot be read, and count them.")
 @click.option("--log", metavar="FILE", type=click.Path(path_type=Path), help="Write Caffe's log here, too.")
 @click.option("--log-year", is_flag=True, help="Put the year into the log's dates, as newer versions of glog do.")
 @click.option("--progress/--no-progress", default=None, help="A line of progress. [default: on a terminal]")
@@ -50,6 +55,7 @@ def train(
     sigint_effect: str,
     sighup_effect: str,
     allow_nan: bool,
+    skip_bad_records: bool,
     log: Path | None,
     log_year: bool,
     progress: bool | None,
@@ -73,9 +79,13 @@ def train(
             param.weights.append(weights)
         check_modules(definitions(param), allow)
         with _running_on(param, gpu, cpu=cpu), Signals(sigint_effect, sighup_effect) as signals:  # type: ignore[arg-type]
-            made = get_solver(param, allow_nan=allow_nan)
+            with bad_records.skip_bad_records(skip_bad_records):
+                made = get_solver(param, allow_nan=allow_nan)
             made.requested_action = signals
-            _run(made, snapshot, shows=shows)
+            try:
+                _run(made, snapshot, shows=shows)
+            finally:
+                _tell_skipped(made)
 
 
 def _run(solver: Solver, snapshot: str | None, *, shows: bool) -> None:
@@ -86,6 +96,13 @@ def _run(solver: Solver, snapshot: str | None, *, shows: bool) -> None:
     with progress(solver) if shows else ExitStack():
         solver.solve()
     say("caffe.cpp:250", "Optimization Done.")
+
+
+def _tell_skipped(solver: Solver) -> None:
+    layers = [layer for net in (solver.net, *solver.test_nets) for layer in net.layers]
+    for layer in layers:
+        if isinstance(layer, PrefetchingLayer) and layer.skipped:
+            log.warning("layer %r (%s): %d bad records were left out", layer.name, layer.type, layer.skipped)
 
 
 @contextmanager

@@ -16,6 +16,9 @@ from caffepy.errors import CaffeError, DataError, MissingFileError
 
 log = logging.getLogger("caffepy")
 
+_TOLD = 20
+"""So many bad records are named each; then every thousandth."""
+
 BAD = (DataError, MissingFileError)
 """What a record may raise that can be skipped."""
 
@@ -139,4 +142,5 @@ class BatchMaker:
 
     def _skip(self, error: CaffeError) -> None:
         self.skipped += 1
-        log.warning("bad record skipped, the %d. so far: %s", self.skipped, error)
+        if self.skipped <= _TOLD or self.skipped % 1000 == 0:
+            log.warning("bad record left out, number %d: %s", self.skipped, error)
