@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from caffepy.data.files import RECORD_LIMIT, PathLike, folder, open_file
-from caffepy.errors import DataError, DeviceError, MissingFileError
+from caffepy.errors import DataError, DeviceError
 
 _TRIES = 5
 _TABLES = (".ldb", ".sst")
@@ -32,7 +32,10 @@ class LeveldbReader:
         self.source = os.fspath(source)
         plyvel = import_plyvel()
         where = folder(source, "LEVELDB", ("CURRENT",))
-        self._copy = tempfile.mkdtemp(prefix="caffepy-leveldb-")
+        try:
+            self._copy = tempfile.mkdtemp(prefix="caffepy-leveldb-")
+        except OSError as error:
+            raise DataError(f"LEVELDB {self.source!r}: no room for a folder of links to its tables: {error}") from error
         self._end = weakref.finalize(self, shutil.rmtree, self._copy, ignore_errors=True)
         self._database: Any = None
         for tries_left in reversed(range(_TRIES)):
@@ -40,26 +43,30 @@ class LeveldbReader:
                 _link(where, Path(self._copy))
                 self._database = plyvel.DB(self._copy, create_if_missing=False, max_open_files=1000)
                 break
-            except (plyvel.Error, FileNotFoundError, MissingFileError) as error:
+            except (plyvel.Error, OSError) as error:
                 if not tries_left:
                     self.close()
-                    reason = str(error).replace(f"{self._copy}/", "")
-                    raise DataError(f"LEVELDB {self.source!r} is damaged or being written: {reason}") from error
+                    raise self._damaged(error) from error
                 _empty(self._copy)
 
     def records(self) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values in the keys' byte order. Raises DataError where a table is damaged."""
-        iterator = self._database.iterator(verify_checksums=True)
         try:
-            for key, value in iterator:
-                if len(value) > RECORD_LIMIT:
-                    where = f"LEVELDB {self.source!r}, key {key!r}"
-                    raise DataError(f"{where}: {len(value)} bytes; more than {RECORD_LIMIT} are not read")
-                yield key, value
+            with self._database.iterator(verify_checksums=True) as iterator:
+                for key, value in iterator:
+                    if len(value) > RECORD_LIMIT:
+                        where = f"LEVELDB {self.source!r}, key {key!r}"
+                        raise DataError(f"{where}: {len(value)} bytes; more than {RECORD_LIMIT} are not read")
+                    yield key, value
         except import_plyvel().Error as error:
-            raise DataError(f"LEVELDB {self.source!r} is damaged: {error}") from error
-        finally:
-            iterator.close()
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DataError:
+        text = error.args[0] if error.args else ""
+        reason = text.decode(errors="replace") if isinstance(text, bytes) else str(error)
+        return DataError(
+            f"LEVELDB {self.source!r} is damaged, or being written: {reason.replace(self._copy, self.source)}"
+        )
 
     def close(self) -> None:
         """Let go of the database and of the links."""

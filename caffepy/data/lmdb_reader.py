@@ -8,6 +8,7 @@ caffepy/data/database.py.
 
 import os
 import struct
+import weakref
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -50,12 +51,10 @@ class LmdbReader:
     def __init__(self, source: PathLike) -> None:
         self.source = os.fspath(source)
         self._file = open_file(folder(source, "LMDB", ("data.mdb",)) / "data.mdb")
+        self.close = weakref.finalize(self, self._file.close)
+        """Close the file; called when the reader goes, at the latest."""
         self._size = os.fstat(self._file.fileno()).st_size
-        try:
-            self._meta = self._newest_meta()
-        except BaseException:
-            self._file.close()
-            raise
+        self._meta = self._newest_meta()
 
     def __len__(self) -> int:
         """How many records there are."""
@@ -73,10 +72,6 @@ class LmdbReader:
                     yield self._record(page, node)
         if found < self._meta.entries:
             raise self._damaged(f"it holds {found} records and counts {self._meta.entries}")
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
     def _newest_meta(self) -> _Meta:
         head = self._read(0, _META.size)
