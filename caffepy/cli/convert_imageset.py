@@ -5,7 +5,7 @@ import os
 import click
 
 from caffepy.cli.command import Subcommand
-from caffepy.data.convert import Conversion, convert
+from caffepy.data.imageset import Conversion, convert
 from caffepy.rng import set_random_seed
 
 BACKEND = click.option("--backend", metavar="NAME", default="lmdb", show_default=True, help="lmdb or leveldb.")

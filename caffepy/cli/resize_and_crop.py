@@ -6,10 +6,10 @@ from pathlib import Path
 import click
 
 from caffepy.cli.command import Subcommand
+from caffepy.data.bilinear import Picture, resize
 from caffepy.data.encode import encode
 from caffepy.data.files import read_lines
 from caffepy.data.pictures import read_picture
-from caffepy.data.resize import Picture, resize
 from caffepy.data.threads import side_by_side
 from caffepy.errors import ArgumentError, CaffeError, DataError, MissingFileError
 from caffepy.proto.files import replacing

@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from caffepy.data.resize import Picture
+from caffepy.data.bilinear import Picture
 from caffepy.errors import ArgumentError
 
 _QUALITY = 95

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from caffepy.data.bilinear import Picture, resize
 from caffepy.data.files import PathLike, read_file
-from caffepy.data.resize import Picture, resize
 from caffepy.errors import DataError
 
 log = logging.getLogger("caffepy")

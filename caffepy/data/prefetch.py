@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import ClassVar
 
 from caffepy.blob import Floats
-from caffepy.data.batches import Batch, BatchMaker
+from caffepy.data.batch_maker import Batch, BatchMaker
 from caffepy.data.sources import Source
 from caffepy.data.transform import DataTransformer
 from caffepy.errors import CaffeError, StateError

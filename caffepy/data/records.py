@@ -5,8 +5,8 @@ import math
 import numpy as np
 from google.protobuf.message import DecodeError
 
+from caffepy.data.bilinear import Picture
 from caffepy.data.pictures import decode
-from caffepy.data.resize import Picture
 from caffepy.data.transform import Values
 from caffepy.errors import DataError
 from caffepy.proto.caffe_pb2 import Datum

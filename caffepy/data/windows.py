@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from caffepy.blob import Floats
+from caffepy.data.bilinear import Picture, resize
 from caffepy.data.files import PathLike, read_file, read_lines
 from caffepy.data.pictures import decode
 from caffepy.data.records import channels_first
-from caffepy.data.resize import Picture, resize
 from caffepy.data.transform import Values
 from caffepy.errors import DataError
 from caffepy.rng import Mt19937

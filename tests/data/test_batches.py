@@ -14,7 +14,7 @@ import caffepy as caffe
 from caffepy import data
 from caffepy.cli import main
 from caffepy.data import threads
-from caffepy.data.batches import BatchMaker
+from caffepy.data.batch_maker import BatchMaker
 from caffepy.data.prefetch import Prefetcher
 from caffepy.data.threads import side_by_side
 from caffepy.errors import CaffeError, DataError, StateError

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.data.bad_records import skipping
-from caffepy.data.batches import BatchMaker
+from caffepy.data.batch_maker import BatchMaker
 from caffepy.data.prefetch import Prefetcher
 from caffepy.data.sources import Source
 from caffepy.data.transform import DataTransformer

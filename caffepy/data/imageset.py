@@ -4,11 +4,11 @@ import logging
 from dataclasses import dataclass
 from itertools import islice
 
+from caffepy.data.bilinear import resize
 from caffepy.data.encode import encode
 from caffepy.data.files import PathLike, read_file
 from caffepy.data.pictures import decode
 from caffepy.data.records import channels_first
-from caffepy.data.resize import resize
 from caffepy.data.sources import read_list
 from caffepy.data.threads import side_by_side
 from caffepy.data.writer import COMMIT_EVERY, DatabaseWriter
