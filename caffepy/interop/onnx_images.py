@@ -15,6 +15,8 @@ __all__ = ["CONVERTERS"]
 @converts("Pooling")
 def _pooling(site: Site) -> list[str]:
     """Explicit padding gives ONNX's rounded-down pooling the windows that Caffe's has."""
+    if len(site.bottom_shapes[0]) != 4:
+        raise site.refuse("pooling along other than two axes")
     layer, window, x = site.layer, site.layer.current, site.bottoms[0]
     height, width, *pooled = layer.extent
     ends = [

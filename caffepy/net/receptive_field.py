@@ -116,6 +116,8 @@ def _windows(layer: Layer, bottom: Shape) -> list[tuple[int, int, int, int]]:
     if isinstance(layer, Convolution | Deconvolution):
         w = layer.window
         return list(zip(w.kernel, w.stride, w.pad, w.dilation, strict=True))
+    if isinstance(layer, Pooling) and layer.box:
+        return [(*window, 1) for window in zip(layer.box.kernel, layer.box.stride, layer.box.pad, strict=True)]
     if isinstance(layer, Pooling):
         p = layer.current
         return [(p.kernel_h, p.stride_h, p.pad_h, 1), (p.kernel_w, p.stride_w, p.pad_w, 1)]

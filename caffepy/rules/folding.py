@@ -39,8 +39,8 @@ def followers(index: int, layers: Sequence[Layer], wiring: Wiring) -> list[int]:
         if len(users) != 1 or not isinstance(layers[users[0]], tuple(kinds)):
             break
         user = layers[users[0]]
-        if isinstance(user, BatchNorm) and not user.use_global_stats:
-            break
+        if isinstance(user, BatchNorm) and (not user.use_global_stats or len(user.blobs) > 3):
+            break  # by the batch's statistics, or with a scale of its own
         if isinstance(user, Scale) and (not user.learned or user.axis != 1 or len(user.blobs[0].shape) != 1):
             break
         found.append(users[0])

@@ -120,7 +120,7 @@ class RescaleSet:
         for i, layer in enumerate(layers):
             if isinstance(layer, Elementwise | PReLU):
                 chosen[i] = Rescale()
-            elif isinstance(layer, Pooling) and layer.pool == PoolingParameter.MAX:
+            elif isinstance(layer, Pooling) and layer.pool == PoolingParameter.MAX and not layer.box:
                 chosen[i] = RescaleMaximum()
             elif isinstance(layer, LRN) and not layer.within:
                 chosen[i] = RescaleNormalization()

@@ -296,6 +296,12 @@ def test_what_onnx_cannot_express_is_named(tmp_path: Path, layer: str, message: 
     assert not list(tmp_path.iterdir())
 
 
+def test_pooling_along_three_axes_is_named(tmp_path: Path):
+    for param in ("kernel_size: 2", "global_pooling: true"):
+        with pytest.raises(LayerError, match="pooling along other than two axes"):
+            to_onnx(make(one_layer(f"Pooling pooling_param {{ {param} }}", (1, 2, 4, 4, 4))), tmp_path / "it.onnx")
+
+
 def test_training_and_folders_that_are_not_there(tmp_path: Path):
     net = make(one_layer("Dropout", IMAGE), caffe.TRAIN)
     with pytest.raises(LayerError, match="dropping values"):

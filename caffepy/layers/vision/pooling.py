@@ -1,5 +1,6 @@
 """Pooling: the maximum, the mean or a sample of each window of an image."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from caffepy.layers.vision import pooling_plan
 from caffepy.layers.vision import stochastic_pooling as stochastic
 from caffepy.layers.vision.arranged import BLOCK, Shifts, cut, shifts_of
 from caffepy.layers.vision.global_pooling import LOWEST
+from caffepy.layers.vision.pooling_nd import Box, Chain, steps_of
 from caffepy.layers.vision.window import PoolingWindow
 from caffepy.proto.caffe_pb2 import TRAIN, PoolingParameter
 from caffepy.rng import kernel_seed
@@ -25,6 +27,10 @@ class Pooling(Layer):
     MAX: the greatest value of the window; AVE: the sum over the window divided by its area, padding counted as far as
     height + pad and width + pad (Caffe: pooling_layer.cpp). A window wholly outside gives -FLT_MAX, or 0.
     STOCHASTIC: TRAIN draws a value in proportion to its size, TEST gives the mean weighted by the values.
+
+    MAX and AVE take bottoms of more axes, too, and of fewer with kernel_shape: kernel_size, stride and pad hold for all
+    axes from the third on, or kernel_shape, stride_shape and pad_shape for each; the prototxt may also repeat
+    kernel_size, stride and pad (C3D, video-caffe). A pad drops last windows along its own axis then.
     """
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
@@ -34,15 +40,37 @@ class Pooling(Layer):
         self.reads = ("bottom",) if p.pool == PoolingParameter.STOCHASTIC and not self.draws else ()
         if len(self.param.top) > 1 and p.pool != PoolingParameter.MAX:
             raise self.error(f"only pool: MAX has places for a second top {self.param.top[1]!r}; remove that top")
-        self.window = None
-        if not p.global_pooling:
+        self.window = self.box = None
+        axes = len(bottom_shapes[0])
+        if (axes > 4 or p.HasField("kernel_shape")) and not p.global_pooling:
+            self._expect_no_plane(axes)
+            self.box = Box.read(p, axes - 2, self.error)
+        elif not p.global_pooling:
             self.window = PoolingWindow.read(p, self.error)
         elif p.HasField("kernel_size") or p.HasField("kernel_h") or p.HasField("kernel_w"):
             raise self.error("global_pooling: true takes the whole image; remove kernel_size, kernel_h and kernel_w")
         elif {p.pad, p.pad_h, p.pad_w} != {0} or p.stride != 1 or not {p.stride_h, p.stride_w} <= {0, 1}:
             raise self.error("global_pooling: true takes the whole image; remove pad and stride")
 
+    def _expect_no_plane(self, axes: int) -> None:
+        if self.pool not in (PoolingParameter.MAX, PoolingParameter.AVE) or len(self.param.top) > 1 or axes < 3:
+            raise self.error(f"with {axes} axes pool: MAX and AVE are there, with one top, for 3 axes at least")
+
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
+        bottom = bottom_shapes[0]
+        if self.box:
+            self.expect_axes(bottom_shapes, 0, 2 + len(self.box.kernel))
+            steps, pooled_axes = steps_of(self.box, bottom, round_up=self.round_up)
+            if min(pooled_axes) < 1:
+                raise self.error(f"the window {self.box} does not fit into the bottom, whose shape is {bottom}")
+            self.chain = Chain(self, steps, masks=self.pool == PoolingParameter.MAX)
+            return [(*bottom[:2], *pooled_axes)]
+        if self.window is None and len(bottom) > 4:
+            self._expect_no_plane(len(bottom))
+            self.whole, self.inner, top = True, math.prod(bottom[2:]), (*bottom[:2], *[1] * (len(bottom) - 2))
+            self.extent, self.current = (1, self.inner, 1, 1), PoolingWindow(1, self.inner)
+            self.mask: State = self.state("mask", top, np.int32)
+            return [top]
         num, channels, height, width = self.expect_axes(bottom_shapes, 0, 4)
         window = self.current = self.window or PoolingWindow(height, width)
         pooled = window.pooled(height, width, round_up=self.round_up)
@@ -51,7 +79,7 @@ class Pooling(Layer):
         self.extent, self.inner, top_shape = (height, width, *pooled), height * width, (num, channels, *pooled)
         self.whole = pooled == (1, 1) and window.holds(height, width)
         if self.pool == PoolingParameter.MAX or self.draws:
-            self.mask: State = self.state("mask", top_shape, np.int32)
+            self.mask = self.state("mask", top_shape, np.int32)
         if self.draws:
             self.seed: State = self.state("seed", (1,), np.int32)
         shifts = shifts_of(*self.extent, window)
@@ -64,6 +92,9 @@ class Pooling(Layer):
             self.seed.set(kernel_seed())
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        if self.box:
+            self._forward_steps(bottom[0].data, top[0].data)
+            return
         data, top_data, extent, window = bottom[0].data, top[0].data, self.extent, self.current
         if self.pool == PoolingParameter.MAX:
             if self.whole:
@@ -85,6 +116,9 @@ class Pooling(Layer):
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         if not propagate_down[0]:
             return
+        if self.box:
+            self._backward_steps(top[0].diff, bottom[0].diff)
+            return
         top_diff, bottom_diff, extent, window = top[0].diff, bottom[0].diff, self.extent, self.current
         if self.pool == PoolingParameter.MAX and self.whole:
             whole.global_max_pool_backward(top_diff, self.mask.array, self.inner, bottom_diff)
@@ -96,6 +130,23 @@ class Pooling(Layer):
             ave_pool_backward(top_diff, *extent, self.workspace, bottom_diff, window=window)
         else:
             stochastic.weighted_pool_backward(bottom[0].data, top_diff, *extent, bottom_diff, window=window)
+
+    def _forward_steps(self, bottom_data: Floats, top_data: Floats) -> None:
+        values = self.chain.values(bottom_data, top_data)
+        for i, (_, extent, window) in enumerate(self.chain.steps):
+            if self.pool == PoolingParameter.MAX:
+                mask = self.chain.mask(i).array
+                max_pool_forward(values[i], *extent, self.workspace, mask, values[i + 1], window=window)
+            else:
+                ave_pool_forward(values[i], *extent, self.workspace, values[i + 1], window=window)
+
+    def _backward_steps(self, top_diff: Floats, bottom_diff: Floats) -> None:
+        diffs = self.chain.diffs(bottom_diff, top_diff)
+        for i, (_, extent, window) in reversed(list(enumerate(self.chain.steps))):
+            if self.pool == PoolingParameter.MAX:
+                max_pool_backward(diffs[i + 1], self.chain.mask(i).array, *extent, diffs[i], window=window)
+            else:
+                ave_pool_backward(diffs[i + 1], *extent, self.workspace, diffs[i], window=window)
 
 
 @kernel("pooling.cu", plan=pooling_plan.max_pool_forward)
