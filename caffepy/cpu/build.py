@@ -9,13 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffepy.blob.storage import SyncedArray
-from caffepy.cpu.homes import DST, SRC, Computed, packed, reorder
+from caffepy.cpu.homes import ASK_SCRATCHPAD, DST, SRC, Computed, Memories, packed, reorder
 from caffepy.cpu.record import Operation, Place, Recorder
 from caffepy.cpu.value import Value, unowned
 from caffepy.device.onednn.handles import SCRATCHPAD, Call, Layout, Memory, Primitive, address, contiguous, empty
 
-QUERY_SCRATCHPAD = 136
-Memories = dict[int, Memory | None]
 Step = tuple[Primitive, Memories] | Callable[[], object]
 
 
@@ -95,6 +93,18 @@ class Builder:
         home = packed(value.storage, layout)
         value.overwrite(home)
         return home.memory
+
+    def rename(self, source: NDArray[Any], target: NDArray[Any]) -> bool:
+        """Let the target's values be where the source's are, if nobody uses the source from here on or sees either."""
+        old, new = self._whole(source), self._whole(target)
+        if old is None or new is None or not (old.storage.private and new.storage.private) or not old.homes:
+            return False
+        for operation in self.operations[self.at :]:
+            for argument in operation.args:
+                if isinstance(argument, np.ndarray) and self._value(argument) is old:
+                    return False
+        new.overwrite(next(iter(old.homes.values())))
+        return True
 
     def compute(self, array: NDArray[Any], computed: Computed) -> None:
         """Leave the array's values out: they are what `computed` gives, if they should be wanted."""
@@ -212,7 +222,7 @@ class Builder:
 
     def add(self, primitive: Primitive, memories: Memories) -> None:
         """Run the primitive on these memories next."""
-        if (scratch := primitive.layout(QUERY_SCRATCHPAD)) is not None:
+        if (scratch := primitive.layout(ASK_SCRATCHPAD)) is not None:
             self._scratch = max(self._scratch, scratch.size)
         self.steps.append((primitive, memories))
         self.names.append(primitive.kind)
@@ -273,18 +283,12 @@ class Builder:
         for step in self.steps:
             if isinstance(step, tuple):
                 primitive, memories = step
-                layout = primitive.layout(QUERY_SCRATCHPAD)
+                layout = primitive.layout(ASK_SCRATCHPAD)
                 shared = None if layout is None else Memory(layout, address(scratch), scratch)
                 calls.append(Call(primitive, {**memories, SCRATCHPAD: shared}))
             else:
                 calls.append(step)
         return calls
-
-
-def own_call(primitive: Primitive, memories: Memories) -> Call:
-    """A primitive bound with scratch memory of its own."""
-    layout = primitive.layout(QUERY_SCRATCHPAD)
-    return Call(primitive, {**memories, SCRATCHPAD: None if layout is None else Memory(layout)})
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 
 from caffepy.blob import Floats
 from caffepy.cpu import arguments as a
-from caffepy.cpu.build import Builder, DeclinedError, own_call
+from caffepy.cpu.build import Builder, DeclinedError
 from caffepy.cpu.folding import Fold, following_affine
-from caffepy.cpu.homes import DST, SRC, reorder
+from caffepy.cpu.homes import DST, SRC, own_call, reorder
 from caffepy.cpu.record import Operation
 from caffepy.cpu.table import translates
 from caffepy.device.onednn.handles import (

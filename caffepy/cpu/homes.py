@@ -8,10 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffepy.blob.storage import SyncedArray
-from caffepy.device.onednn.handles import Attributes, Call, Layout, Memory, Primitive, address, contiguous, library
+from caffepy.device.onednn.handles import (
+    SCRATCHPAD,
+    Attributes,
+    Call,
+    Layout,
+    Memory,
+    Primitive,
+    address,
+    contiguous,
+    library,
+)
 from caffepy.errors import StateError
 
 SRC, DST = 1, 17
+ASK_SCRATCHPAD = 136
+Memories = dict[int, Memory | None]
+"""By the number of the primitive's argument."""
 
 _known: weakref.WeakKeyDictionary[SyncedArray, "weakref.WeakValueDictionary[object, Packed]"]
 _known = weakref.WeakKeyDictionary()
@@ -21,6 +34,12 @@ def reorder(source: Layout, target: Layout, attributes: Attributes | None = None
     """Copies from one layout to another."""
     engine = library().engine
     return Primitive("reorder", source, engine, target, engine, attributes or Attributes())
+
+
+def own_call(primitive: Primitive, memories: Memories) -> Call:
+    """A primitive bound with scratch memory of its own."""
+    layout = primitive.layout(ASK_SCRATCHPAD)
+    return Call(primitive, {**memories, SCRATCHPAD: None if layout is None else Memory(layout)})
 
 
 class Packed:
@@ -46,7 +65,7 @@ class Packed:
             self._moves.clear()
             packed, plain = self.memory, Memory(contiguous(self.memory.layout.shape), address(host))
             source, target = (packed, plain) if to_host else (plain, packed)
-            self._moves[key] = Call(reorder(source.layout, target.layout), {SRC: source, DST: target})
+            self._moves[key] = own_call(reorder(source.layout, target.layout), {SRC: source, DST: target})
         library().check(self._moves[key].run())
 
 

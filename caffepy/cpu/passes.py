@@ -35,7 +35,7 @@ class CpuPasses:
         for key in [key for key, known in self._known.items() if layer in known.layers]:
             del self._known[key]
 
-    def run(self, key: Hashable, layers: Iterable[int], body: Callable[[], None]) -> None:
+    def run(self, key: Hashable, layers: Iterable[int], body: Callable[[], object]) -> None:
         """Do what `body` does; operation by operation, too, where somebody observes them."""
         if cpu_engine() == "numpy" or observing() is not None:
             body()
@@ -49,6 +49,6 @@ class CpuPasses:
         self._known.move_to_end(key)
         known.captured.run()
 
-    def captured(self) -> dict[Hashable, CapturedPass]:
-        """By key."""
-        return {key: known.captured for key, known in self._known.items()}
+    def captured(self, what: str = "") -> list[CapturedPass]:
+        """Those whose key has that word in it."""
+        return [known.captured for key, known in self._known.items() if what in str(key)]

@@ -2,8 +2,9 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,9 @@ import numpy as np
 
 from caffepy import device, graph
 from caffepy.blob import SyncedArray
+from caffepy.cpu.passes import CpuPasses
+from caffepy.device.engine import cpu_engine_reason
+from caffepy.device.threads import threads
 from caffepy.kernels import Kernel, observed
 from caffepy.layer import Layer
 from caffepy.net.execution import Execution
@@ -31,6 +35,8 @@ class Ceilings:
 H200 = Ceilings("NVIDIA H200", 67e12, 4.3e12)
 """Copying as measured on one, products as its clock allows; for profiles made without a GPU."""
 
+Bodies = dict[int, Callable[[], object]]
+"""What each layer runs, by its index."""
 _COPIED = 1 << 28  # bytes, several times a GPU's cache
 
 
@@ -74,6 +80,8 @@ class Profile:
     ceilings: Ceilings | None
     """None on a CPU, whose are not known."""
     layers: list[LayerCost]
+    refused: dict[str, int] = field(default_factory=dict)
+    """Operations that oneDNN computes in general but not as they are called here, and how often; NumPy did."""
 
     @property
     def forward(self) -> Cost:
@@ -103,6 +111,9 @@ class Profile:
         if self.ceilings:
             gflops, gbytes = self.ceilings.flops / 1e9, self.ceilings.bytes / 1e9
             lines.append(f"floor, share: of {self.ceilings.title}, {gflops:.0f} GFLOP/s and {gbytes:.0f} GB/s")
+        if self.refused:
+            listed = ", ".join(f"{name} {count} times" for name, count in sorted(self.refused.items()))
+            lines.append(f"by NumPy, because oneDNN has nothing for them: {listed}")
         return "\n".join(lines)
 
 
@@ -139,20 +150,31 @@ def measure(execution: Execution, times: int, *, dry: bool) -> Profile:
     last = len(execution.layers) - 1
     execution.forward(0, last)
     kept = [[blob.data.copy() for blob in layer.blobs] if layer.updates_weights else [] for layer in execution.layers]
-    times = 0 if dry else times
-    costs = [_cost(layer, partial(execution.forward_layer, i), times) for i, layer in enumerate(execution.layers)]
-    backward = _backward_costs(execution, times)
+    forward: Bodies = {i: partial(execution.forward_layer, i) for i in range(last + 1)}
+    backward = _backward_bodies(execution)
+    costs = [{i: _work(execution.layers[i], body) for i, body in bodies.items()} for bodies in (forward, backward)]
+    passes = CpuPasses()
+    if not dry:
+        execution.forward(0, last)  # counted layers have run over each other's results
+        for bodies, found in ((forward, costs[0]), (backward, costs[1])):
+            for i, body in bodies.items():
+                found[i] = replace(found[i], ms=_time(execution.layers[i], body, times, passes))
     for layer, arrays in zip(execution.layers, kept, strict=True):
         for blob, data in zip(layer.blobs, arrays, strict=False):
             blob.data[...] = data
     if not dry:
         execution.forward(0, last)  # layers in place have run over their own results
-    layers = [LayerCost(layer.name, layer.type, costs[i], backward.get(i)) for i, layer in enumerate(execution.layers)]
-    return Profile("dry: nothing was measured", H200, layers) if dry else Profile(*_device(), layers)
+    layers = [
+        LayerCost(layer.name, layer.type, costs[0][i], costs[1].get(i)) for i, layer in enumerate(execution.layers)
+    ]
+    if dry:
+        return Profile("dry: nothing was measured", H200, layers)
+    refused = Counter(name for captured in passes.captured() for name in captured.declined)
+    return Profile(*_device(), layers, dict(refused))
 
 
-def _backward_costs(execution: Execution, times: int) -> dict[int, Cost]:
-    """By layer, where the gradient of the outputs with respect to the inputs comes by."""
+def _backward_bodies(execution: Execution) -> Bodies:
+    """By layer, where the gradient of the outputs with respect to the inputs comes by, in its order."""
     wiring = execution.wiring
     outputs = tuple(wiring.versions(wiring.index(name))[-1] for name in wiring.outputs)
     inputs = tuple(wiring.versions(wiring.index(name))[0] for name in wiring.inputs)
@@ -162,16 +184,18 @@ def _backward_costs(execution: Execution, times: int) -> dict[int, Cost]:
     def diff_of(blob: int) -> SyncedArray:
         return diffs.setdefault(execution.blobs[blob].diff_storage, SyncedArray())
 
-    costs = {}
-    for i, propagate_down in plan.steps:
+    def body(i: int, propagate_down: Sequence[bool]) -> None:
+        with no_weight_gradients([execution.layers[i]]):
+            execution.backward_layer(i, propagate_down, diff_of)
+
+    for i, _ in plan.steps:
         for top in wiring.tops[i]:
             device.current().fill(diff_of(top).array(execution.blobs[top].count, "overwrite"), 1)
-        with no_weight_gradients([execution.layers[i]]):
-            costs[i] = _cost(execution.layers[i], partial(execution.backward_layer, i, propagate_down, diff_of), times)
-    return costs
+    return {i: partial(body, i, propagate_down) for i, propagate_down in plan.steps}
 
 
-def _cost(layer: Layer, body: Callable[[], object], times: int) -> Cost:
+def _work(layer: Layer, body: Callable[[], object]) -> Cost:
+    """What the layer's operations do, counted without running them."""
     flops, moved, launches = 0, 0, 0
 
     def note(kernel: Kernel[Any], args: Any, constants: Mapping[str, Any]) -> bool:
@@ -184,14 +208,21 @@ def _cost(layer: Layer, body: Callable[[], object], times: int) -> Cost:
     if not layer.host:
         with observed(note):
             body()
+    return Cost(None, flops, moved, launches)
+
+
+def _time(layer: Layer, body: Callable[[], object], times: int, passes: CpuPasses) -> float | None:
+    """Milliseconds of one run."""
     running = device.current()
     if not times:
-        ms = None
-    elif isinstance(running, device.Cpu) or layer.host:
-        ms = _on_host(body, times)
-    else:
-        ms = _on_gpu(running, body, times)
-    return Cost(ms, flops, moved, launches)
+        return None
+    if layer.host:
+        return _on_host(body, times)
+    if not isinstance(running, device.Cpu):
+        return _on_gpu(running, body, times)
+    captured = partial(passes.run, object(), (), body)
+    captured()
+    return _on_host(captured, times)
 
 
 def _on_host(body: Callable[[], object], times: int) -> float:
@@ -220,7 +251,7 @@ def _on_gpu(running: device.Gpu, body: Callable[[], object], times: int) -> floa
 def _device() -> tuple[str, Ceilings | None]:
     running = device.current()
     if isinstance(running, device.Cpu):
-        return "CPU", None
+        return f"CPU: {cpu_engine_reason()}, {threads()} thread(s)", None
     source, target = (running.zeros(_COPIED // 4, np.float32) for _ in range(2))
     fastest = min(running.elapsed(lambda: running.copy(source, target)) for _ in range(5))
     return running.title, Ceilings(running.title, running.peak_flops, 2e3 * _COPIED / fastest)

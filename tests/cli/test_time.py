@@ -16,7 +16,8 @@ def test_every_layer_has_its_share(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["time", paths["model"], paths["weights"], "--iterations", "2"])
     assert (result.exit_code, result.stderr) == (0, "")
     lines = result.stdout.splitlines()
-    assert lines[0] == "CPU; 2 runs of each layer; inputs data 4x3x12x10"
+    assert lines[0].startswith("CPU: ")
+    assert lines[0].endswith("; 2 runs of each layer; inputs data 4x3x12x10")
     assert lines[1].split() == ["layer", "type", "forward", "ms", "share", "backward", "ms", "share"]
     rows = {line.split()[0]: line.split() for line in lines[2:8]}
     assert list(rows) == ["data", "conv", "relu", "fc", "prob", "total"]

@@ -65,6 +65,6 @@ def assert_alike(found: dict[str, np.ndarray], expected: dict[str, np.ndarray], 
 
 def captured(net: caffepy.Net, what: str = "forward") -> list[str]:
     """The names of the calls that the net's captured pass of that kind consists of."""
-    found = [p for key, p in net.execution.replay.on_cpu.captured().items() if what in str(key)]
+    found = net.execution.replay.on_cpu.captured(what)
     assert len(found) == 1
     return found[0].names

@@ -137,3 +137,13 @@ def test_norms_are_folded_into_the_gradients_weights() -> None:
         names = captured(net, "gradient")
     assert "convolution_backward_data" in names
     assert "batch_normalization_forward" not in names
+
+
+def test_the_profile_counts_what_onednn_refused() -> None:
+    with road("onednn"):
+        profile = build(*CASES["average, padded and hanging over"]).profile(2)
+        assert profile.refused == {"ave_pool_forward": 1, "ave_pool_backward": 1}
+        assert "by NumPy, because oneDNN has nothing for them: ave_pool_backward 1 times" in str(profile)
+        assert not build(*CASES["conv, relu"]).profile(2).refused
+    with road("numpy"):
+        assert not build(*CASES["average, padded and hanging over"]).profile(2).refused
