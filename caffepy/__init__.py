@@ -12,18 +12,17 @@ from caffepy.device.threads import set_threads
 from caffepy.kernels.precision import set_precision
 from caffepy.layer import layer_type_list, register
 from caffepy.layers.utility.python import PythonLayer as Layer
+from caffepy.net.param_diffs import set_param_diffs
 from caffepy.net_spec import NetSpec, params, to_proto
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
-from caffepy.pycaffe import (
-    Net,
-    NotComputedWarning,
+from caffepy.pycaffe import Net, NotComputedWarning
+from caffepy.pycaffe.logs import quiet_as_glog
+from caffepy.pycaffe.process import (
     Timer,
     has_nccl,
     init_log,
     log,
-    quiet_as_glog,
     set_multiprocess,
-    set_param_diffs,
     set_solver_count,
     set_solver_rank,
     solver_count,

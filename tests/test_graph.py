@@ -4,7 +4,8 @@ import pytest
 
 from caffepy import graph
 from caffepy.errors import GraphError
-from caffepy.graph import LayerFacts
+from caffepy.net import plans
+from caffepy.net.plans import LayerFacts
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState
 
@@ -234,9 +235,9 @@ TWO_BRANCHES = (
 WEIGHTS = {"IP": 1, "Loss": 0, "Input": 0, "Split": 0, "ReLU": 0, "Silence": 0}
 
 
-def plan(text: str) -> graph.BackwardPlan:
+def plan(text: str) -> plans.BackwardPlan:
     param = graph.insert_splits(net(text))
-    return graph.plan_backward(param, graph.wire(param), facts(param))
+    return plans.plan_backward(param, graph.wire(param), facts(param))
 
 
 def facts(param: NetParameter) -> list[LayerFacts]:
@@ -328,7 +329,7 @@ DIAMOND = (
 
 def steps(injected: list[tuple[int, int]], wrt: list[tuple[int, int]]) -> list[str]:
     param = graph.insert_splits(net(DIAMOND))
-    planned = graph.plan_gradient(graph.wire(param), facts(param), injected, wrt).steps
+    planned = plans.plan_gradient(graph.wire(param), facts(param), injected, wrt).steps
     return [param.layer[i].name + "".join("+-"[not p] for p in propagate) for i, propagate in planned]
 
 
@@ -352,7 +353,7 @@ def test_a_gradient_without_a_path_runs_nothing() -> None:
 
 def test_in_place_layers_overwrite_what_their_producer_wrote_and_what_they_read() -> None:
     wiring = graph.wire(net(DIAMOND.split('layer { name: "b"')[0]))
-    gone = graph.overwritten(wiring, lambda blob: blob, [True] * 3)
+    gone = plans.overwritten(wiring, lambda blob: blob, [True] * 3)
     assert gone.tops == {(1, 0): 2}
     assert gone.bottoms == {(2, 0): 2}
 
@@ -360,7 +361,7 @@ def test_in_place_layers_overwrite_what_their_producer_wrote_and_what_they_read(
 def test_views_pass_overwriting_on_and_write_nothing_themselves() -> None:
     text = layer("in", "Input", "", "x") + layer("flat", "View", "x", "y") + layer("relu", "ReLU", "y", "y")
     wiring = graph.wire(net(text))
-    one_memory = graph.overwritten(wiring, lambda blob: 0, [True, False, True])
+    one_memory = plans.overwritten(wiring, lambda blob: 0, [True, False, True])
     assert one_memory.tops == {(0, 0): 2, (1, 0): 2}
     assert one_memory.bottoms == {(1, 0): 2, (2, 0): 2}
-    assert graph.overwritten(wiring, lambda blob: blob, [True, True, True]).bottoms == {(2, 0): 2}
+    assert plans.overwritten(wiring, lambda blob: blob, [True, True, True]).bottoms == {(2, 0): 2}

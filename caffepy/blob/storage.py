@@ -4,7 +4,6 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -320,9 +319,7 @@ class Trace:
     def __enter__(self) -> None:
         _local.trace = self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, stack: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         _local.trace = None
         self.watch(self.used)
 

@@ -10,6 +10,7 @@ from caffepy import device, graph
 from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray, memory
 from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError, check_name, nearest
 from caffepy.layer import Layer
+from caffepy.net import plans
 from caffepy.net.replay import Replay
 from caffepy.net.rules import ActiveRules, Rule
 
@@ -58,7 +59,7 @@ class Execution:
         """The rules for which the last forward pass kept bottoms."""
         self.renewed = [0] * len(layers)
         """How often a forward pass has begun at each layer or before it, or its shapes have changed."""
-        self.facts: list[graph.LayerFacts] = []
+        self.facts: list[plans.LayerFacts] = []
         self._settled_at = (-1, 0, 0)
         self._settled: list[tuple[list[Shape], list[Shape], int] | None] = [None] * len(layers)
         self._weighted: dict[tuple[int, int], tuple[SyncedArray, int, Shape]] = {}
@@ -88,14 +89,14 @@ class Execution:
                         self.blobs[top].share_diff(bottoms[0])
             self._settle(i)
         self.facts = [
-            graph.LayerFacts(
+            plans.LayerFacts(
                 self.loss_weights[i],
                 len(layer.blobs),
                 [layer.differentiable(j) for j in range(len(layer.param.bottom))],
             )
             for i, layer in enumerate(self.layers)
         ]
-        self._overwritten = graph.overwritten(
+        self._overwritten = plans.overwritten(
             self.wiring,
             lambda blob: self.blobs[blob].data_storage,
             [layer.shares == "no" for layer in self.layers],

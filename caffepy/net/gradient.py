@@ -13,6 +13,7 @@ from caffepy.blob import Blob, Floats, SyncedArray, fit
 from caffepy.errors import ArgumentError, StateError
 from caffepy.layer import Layer
 from caffepy.layers.utility.split import split_backward
+from caffepy.net import plans
 from caffepy.net.execution import Execution
 
 VersionName = str | tuple[str, str]
@@ -142,7 +143,7 @@ class GradientPass:
         rules, execution = self._execution.rules, self._execution
         key = rules and rules.key, injected, wanted
         if key not in self._schedules:
-            plan = graph.plan_gradient(execution.wiring, execution.facts, injected, wanted)
+            plan = plans.plan_gradient(execution.wiring, execution.facts, injected, wanted)
             for i, propagate_down in plan.steps:
                 execution.check_overwritten(i, propagate_down, weights=False)
             self._schedules[key] = Schedule(execution, self._diffs, plan, key)
@@ -205,7 +206,7 @@ class Schedule:
         self,
         execution: Execution,
         diffs: Diffs,
-        plan: graph.GradientPlan,
+        plan: plans.GradientPlan,
         key: tuple[Hashable, Versions, Versions],
     ) -> None:
         self._execution, self._diffs, self._key = execution, diffs, ("gradient", *key)

@@ -2,7 +2,6 @@
 
 import threading
 from contextlib import ExitStack
-from types import TracebackType
 
 from caffepy import device
 from caffepy.errors import StateError
@@ -35,9 +34,7 @@ class PassLock:
         if self.pinned is not None:
             self._exit.enter_context(device.pinned(self.pinned))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._exit.close()
         self._owner = None
         self._lock.release()

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from html import escape
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from caffepy.device import Cpu, Device, current, named, pinned
 from caffepy.errors import GraphError, StateError, nearest
 from caffepy.kernels.tuning import Measured, measuring
 from caffepy.layer import INSTEAD, TYPES, Layer
+from caffepy.net import plans
 from caffepy.net import table as tables
 from caffepy.net import weights as files
 from caffepy.net.execution import Callbacks, Ending, Execution
@@ -87,7 +87,7 @@ class Net:
         self.execution = Execution(layers, self.wiring, [Blob() for _ in self.wiring.blobs], self.loss_weights)
         self.execution.set_up(SyncedArray())
         self.param_owners = self._share_params()
-        self.plan = graph.plan_backward(self.param, self.wiring, self.execution.facts)
+        self.plan = plans.plan_backward(self.param, self.wiring, self.execution.facts)
         for layer, params in zip(layers, self.plan.params, strict=True):
             layer.param_propagate_down = params
         self._backward_steps: dict[tuple[Hashable, int, int], tuple[dict[int, list[bool]], set[graph.Version]]] = {}
@@ -289,9 +289,7 @@ class Net:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     # ---- building

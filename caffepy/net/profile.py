@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from caffepy import device, graph
+from caffepy import device
 from caffepy.blob import SyncedArray
 from caffepy.cpu.passes import CpuPasses
 from caffepy.device.engine import cpu_engine_reason
 from caffepy.device.threads import threads
 from caffepy.kernels import Kernel, observed
 from caffepy.layer import Layer
+from caffepy.net import plans
 from caffepy.net.execution import Execution
 from caffepy.net.gradient import no_weight_gradients
 
@@ -178,7 +179,7 @@ def _backward_bodies(execution: Execution) -> Bodies:
     wiring = execution.wiring
     outputs = tuple(wiring.versions(wiring.index(name))[-1] for name in wiring.outputs)
     inputs = tuple(wiring.versions(wiring.index(name))[0] for name in wiring.inputs)
-    plan = graph.plan_gradient(wiring, execution.facts, outputs, inputs)
+    plan = plans.plan_gradient(wiring, execution.facts, outputs, inputs)
     diffs: dict[SyncedArray, SyncedArray] = {}
 
     def diff_of(blob: int) -> SyncedArray:

@@ -1,7 +1,7 @@
 """Signals as requests: what Ctrl-C and a hangup ask of a training run (Caffe: util/signal_handler.cpp)."""
 
 import signal
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Self
 
 from caffepy.solver.solver import Action
@@ -32,9 +32,7 @@ class Signals:
             self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)  # type: ignore[arg-type]
 

@@ -12,7 +12,8 @@ import numpy as np
 from caffepy.blob import Blob
 from caffepy.errors import CaffeError, NotFiniteError, SolverError, nearest
 from caffepy.proto.caffe_pb2 import SolverParameter
-from caffepy.pycaffe import Net, solver_rank
+from caffepy.pycaffe import Net
+from caffepy.pycaffe.process import solver_rank
 from caffepy.rng import set_random_seed
 from caffepy.solver import debug, nets, policies, snapshot
 from caffepy.solver.finite import first_not_finite

@@ -1,12 +1,13 @@
 """Whole numbers that come as floats, labels above all: which of them count, and which are none at all."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from caffepy.blob import Arrays, Floats, Ints
+from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import Launch, kernel
 from caffepy.layer import Layer, State
 from caffepy.proto.caffe_pb2 import LossParameter
@@ -56,6 +57,16 @@ class LabelChecks(Layer):
         """Called by `reshape`."""
         self.bad_label: State = self.state("bad_label", (1,), np.int32)
         self.bad_value: State = self.state("bad_value", (1,))
+
+    def lay_out_labels(self, scores: Shape, labels: Shape, axis: int) -> tuple[int, int, int]:
+        """(outer, classes, inner) of the scores, after checking that there is a label for each outer and inner."""
+        outer, inner = math.prod(scores[:axis]), math.prod(scores[axis + 1 :])
+        if math.prod(labels) != outer * inner:
+            raise self.error(
+                f"bottom {self.param.bottom[1]!r} has shape {labels}, {math.prod(labels)} labels; scores of shape "
+                f"{scores} with classes along axis {axis} need {outer * inner}"
+            )
+        return outer, scores[axis], inner
 
     def check_labels(self, label: Arrays, classes: int, rule: LabelRule = ALL_COUNT) -> None:
         """Look for the first label that is neither a class nor ignored; `verify` raises for it."""

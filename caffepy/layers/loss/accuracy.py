@@ -1,6 +1,5 @@
 """Accuracy: how many labels are among the best predictions."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,15 +33,9 @@ class Accuracy(LabelChecks):
         scores, labels = bottom_shapes
         p = self.param.accuracy_param
         axis = self.canonical_axis(p.axis, scores)
-        outer, inner = math.prod(scores[:axis]), math.prod(scores[axis + 1 :])
-        if math.prod(labels) != outer * inner:
-            raise self.error(
-                f"bottom {self.param.bottom[1]!r} has shape {labels}, {math.prod(labels)} labels; scores of shape "
-                f"{scores} with classes along axis {axis} need {outer * inner}"
-            )
+        self.extent = outer, _, inner = self.lay_out_labels(scores, labels, axis)
         if not 1 <= p.top_k <= scores[axis]:
             raise self.error(f"top_k: {p.top_k} must be at least 1 and at most {scores[axis]}, the number of classes")
-        self.extent = outer, scores[axis], inner
         self.settle_check()
         self.hits: State = self.state("hits", (outer * inner,), np.int32)
         self.reserve_workspace(2 * shares_of(1, outer * inner))

@@ -80,16 +80,6 @@ class LabelLoss(Loss, LabelChecks):
     def differentiable(self, bottom_index: int) -> bool:
         return bottom_index == 0
 
-    def lay_out(self, scores: Shape, labels: Shape, axis: int) -> tuple[int, int, int]:
-        """(outer, classes, inner) of the scores, after checking that there is a label for each outer and inner."""
-        outer, inner = math.prod(scores[:axis]), math.prod(scores[axis + 1 :])
-        if math.prod(labels) != outer * inner:
-            raise self.error(
-                f"bottom {self.param.bottom[1]!r} has shape {labels}, {math.prod(labels)} labels; scores of shape "
-                f"{scores} with classes along axis {axis} need {outer * inner}"
-            )
-        return outer, scores[axis], inner
-
 
 class RowLoss(LabelLoss):
     """scores (n, ...), of which all behind the first axis are classes, and n labels, none of them ignored."""

@@ -23,7 +23,7 @@ class SoftmaxLoss(LabelLoss):
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         scores, labels = bottom_shapes[:2]
-        self.extent = self.lay_out(scores, labels, self.axis_of(scores))
+        self.extent = self.lay_out_labels(scores, labels, self.axis_of(scores))
         self.prob: State = self.state("prob", scores)
         return [*super().reshape(bottom_shapes), scores][: len(self.param.top)]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from caffepy.errors import GraphError
-from caffepy.graph.wiring import Version, Wiring, param_spec
+from caffepy.graph import Version, Wiring, param_spec
 from caffepy.proto.caffe_pb2 import NetParameter, ParamSpec
 
 # ---- planning backward (Caffe: Net::Init)

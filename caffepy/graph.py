@@ -1,4 +1,8 @@
-"""A net's definition becomes a graph: filtered by state, splits inserted, wired, weights shared by name."""
+"""A net's definition becomes a graph, in pure functions: filter by state, insert splits, wire, share weights by name.
+
+Layers are named by their index in the net, tops and bottoms by their index in the layer. A blob written in place has
+several versions; a version is named by who wrote it: (layer, top).
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
