@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from caffepy import io
 from caffepy.errors import ArgumentError
-from caffepy.pycaffe.net import Path
+from caffepy.pycaffe.arguments import Path
 from caffepy.pycaffe.picture_net import PictureNet
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from caffepy.errors import ArgumentError
 from caffepy.io import Array, load_image, resize_image
-from caffepy.pycaffe.net import Path
+from caffepy.pycaffe.arguments import Path
 from caffepy.pycaffe.picture_net import PictureNet
 
 Windows = Callable[[list[str]], Iterable[Iterable[npt.ArrayLike]]]

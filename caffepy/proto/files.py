@@ -1,6 +1,7 @@
 """Opening, recognising and replacing files."""
 
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +37,15 @@ def open_binary(path: PathLike) -> BinaryIO:
         return open(path, "rb", buffering=0)
     except OSError as error:
         where = os.path.abspath(path)
-        raise MissingFileError(f"{os.fspath(path)}: cannot be opened ({error.strerror}); looked at {where}") from error
+        message = f"{os.fspath(path)}: cannot be opened ({error.strerror}); looked at {where}"
+        raise MissingFileError(message + _about_backslashes(os.fspath(path))) from error
+
+
+def _about_backslashes(path: str) -> str:
+    """What a path of Windows may lack."""
+    if re.search(r"[\x00-\x1f]", path):
+        return f"; {path!r} has a control character: write backslashes twice, or r'...', or slashes"
+    return "; here folders are parted by slashes" if "\\" in path and os.sep == "/" else ""
 
 
 def kind_of(head: bytes) -> Kind:

@@ -4,7 +4,6 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from os import PathLike
 from typing import Any
 
 from caffepy import device
@@ -13,11 +12,11 @@ from caffepy.blob import Blob, Floats, fit
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError, nearest
 from caffepy.layers.data.memory_data import MemoryData
 from caffepy.net.execution import Callback
-from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
+from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.files import as_path
 from caffepy.pycaffe import batches, from_layer
-
-Path = str | bytes | PathLike[str]
+from caffepy.pycaffe.arguments import Path, constructor_arguments, exactly, names_of
+from caffepy.pycaffe.old_names import OldNames
 
 
 class NotComputedWarning(UserWarning):
@@ -35,7 +34,7 @@ class _Names(OrderedDict[str, Any]):
         raise UnknownBlobError(f"this net has no {self.what} {name!r}{nearest(name, self)}")
 
 
-class Net(engine.Net):
+class Net(OldNames, engine.Net):
     """pycaffe's `caffe.Net`.
 
         Net(network_file, phase, level=0, stages=None, weights=None)
@@ -60,7 +59,7 @@ class Net(engine.Net):
         allowed: Iterable[str] = (),
         **kwargs: Any,
     ) -> None:
-        phase, weights, level, stages = _constructor_arguments(args, kwargs)
+        phase, weights, level, stages = constructor_arguments(args, kwargs)
         beyond: dict[str, Any] = {"device": device, "untrusted": untrusted, "allowed": allowed}
         super().__init__(network_file, phase, weights=weights, level=level, stages=stages, **beyond)
         self._warned = False
@@ -130,11 +129,14 @@ class Net(engine.Net):
         returns the outputs (with `end`, that layer's tops) and `blobs`: live views of their data
         """
         first, last = self._range(start, end, backward=False)
-        wanted = [*(self.outputs if end is None else self.top_names[self.execution.layers[last].name]), *_list(blobs)]
+        wanted = [
+            *(self.outputs if end is None else self.top_names[self.execution.layers[last].name]),
+            *names_of(blobs),
+        ]
         self._check_blobs(wanted)
         if kwargs and set(kwargs) != set(self.inputs):
             raise ArgumentError("Input blob arguments do not match net inputs.").advise(
-                _exactly("forward", "inputs", self.inputs, kwargs)
+                exactly("forward", "inputs", self.inputs, kwargs)
             )
         with self._lock:
             values = {name: self._value("forward: input", name, value) for name, value in kwargs.items()}
@@ -158,12 +160,12 @@ class Net(engine.Net):
         first, last = self._range(start, end, backward=True)
         wanted = [
             *(self.inputs if end is None else self.bottom_names[self.execution.layers[last].name]),
-            *(diffs or ()),
+            *names_of(diffs),
         ]
         self._check_blobs(wanted)
         if kwargs and set(kwargs) != set(self.outputs):
             raise ArgumentError("Top diff arguments do not match net outputs.").advise(
-                _exactly("backward", "outputs", self.outputs, kwargs)
+                exactly("backward", "outputs", self.outputs, kwargs)
             )
         with self._lock:
             values = {name: self._value("backward: diff of", name, value) for name, value in kwargs.items()}
@@ -370,38 +372,3 @@ class Net(engine.Net):
                 NotComputedWarning,
                 stacklevel=3,
             )
-
-
-def _list(names: Sequence[str] | None) -> Sequence[str]:
-    if isinstance(names, str):
-        raise ArgumentError(f"give a list of blobs' names, such as [{names!r}], got {names!r}")
-    return names or ()
-
-
-def _exactly(call: str, what: str, expected: Sequence[str], given: Mapping[str, Any]) -> str:
-    return f"{call}: keyword arguments must be exactly the net's {what} {sorted(expected)}, got {sorted(given)}"
-
-
-def _constructor_arguments(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[int, Path | None, int, Iterable[str]]:
-    """phase, weights, level and stages from either of pycaffe's argument orders."""
-    names = ("phase", "level", "stages", "weights")
-    if len(args) == 2 and not isinstance(args[0], int):
-        given = {"weights": args[0], "phase": args[1]}
-    else:
-        given = dict(zip(names, args, strict=False))
-    if len(args) > len(names) or set(given) & set(kwargs) or not set(kwargs) <= set(names):
-        raise ArgumentError(
-            "Net takes (model, phase, level=0, stages=None, weights=None) or (model, weights, phase), got "
-            f"{len(args) + 1} positional argument(s) and {sorted(kwargs)}"
-        )
-    given |= kwargs
-    if given.get("phase") not in (TRAIN, TEST):
-        raise ArgumentError(f"Net: phase must be caffe.TRAIN (0) or caffe.TEST (1), got {given.get('phase')!r}")
-    level, stages = given.get("level") or 0, given.get("stages") or ()
-    if isinstance(stages, str) or not all(isinstance(stage, str) for stage in stages):
-        raise ArgumentError(f"Net: stages must be a list of names, such as stages=['deploy'], got {stages!r}")
-    if not isinstance(level, int):
-        raise ArgumentError(f"Net: level must be a whole number, got {level!r}")
-    return given["phase"], given.get("weights"), level, stages

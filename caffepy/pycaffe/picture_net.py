@@ -11,7 +11,7 @@ from caffepy.io import Array, Transformer
 from caffepy.proto.caffe_pb2 import TEST
 from caffepy.proto.files import as_path
 from caffepy.pycaffe import Net
-from caffepy.pycaffe.net import Path
+from caffepy.pycaffe.arguments import Path
 
 
 class PictureNet(Net):

@@ -216,3 +216,24 @@ def test_pycaffes_sentences(call: Callable[[caffe.Net], object], sentence: str) 
     with pytest.raises(Exception, match=r"must be|reshape the net first") as caught:
         call(net)
     assert str(caught.value) == sentence
+
+
+def test_mode_and_phase_could_be_set_through_a_net() -> None:
+    net = make(CHAIN)
+    net.set_phase_test()
+    net.set_mode_cpu()
+    with pytest.raises(StateError, match=r"caffe\.Net\(model, weights, caffe\.TRAIN\)"):
+        net.set_phase_train()
+    make(CHAIN, caffe.TRAIN).set_phase_train()
+    with pytest.raises(AttributeError, match=r"'Net' object has no attribute 'set_raw_scale'; since 2014.*Transformer"):
+        net.set_raw_scale("data", 255)
+    assert not hasattr(net, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [(r"models\net.prototxt", "parted by slashes"), ("models\net.prototxt", "write backslashes twice")],
+)
+def test_backslashes_in_paths(path: str, advice: str) -> None:
+    with pytest.raises(RuntimeError, match=advice):
+        caffe.Net(path, caffe.TEST)
