@@ -6,12 +6,15 @@ from caffepy import __version__
 from caffepy.cli.classify import classify
 from caffepy.cli.compute_image_mean import compute_image_mean
 from caffepy.cli.convert_imageset import convert_imageset
+from caffepy.cli.deepdream import deepdream
 from caffepy.cli.demo import demo
 from caffepy.cli.detect import detect
 from caffepy.cli.device_query import device_query
 from caffepy.cli.draw import draw
+from caffepy.cli.evaluate_saliency import evaluate_saliency
 from caffepy.cli.extract_features import extract_features
 from caffepy.cli.info import info
+from caffepy.cli.localize import localize
 from caffepy.cli.parse_log import parse_log
 from caffepy.cli.plot_log import plot_log
 from caffepy.cli.resize_and_crop import resize_and_crop
@@ -22,18 +25,22 @@ from caffepy.cli.time import time
 from caffepy.cli.train import train
 from caffepy.cli.upgrade_net import upgrade_net
 from caffepy.cli.upgrade_solver import upgrade_solver
+from caffepy.cli.visualize_class import visualize_class
 from caffepy.cli.warm_up import warm_up
 
 _COMMANDS = (
     classify,
     compute_image_mean,
     convert_imageset,
+    deepdream,
     demo,
     detect,
     device_query,
     draw,
+    evaluate_saliency,
     extract_features,
     info,
+    localize,
     parse_log,
     plot_log,
     resize_and_crop,
@@ -44,6 +51,7 @@ _COMMANDS = (
     train,
     upgrade_net,
     upgrade_solver,
+    visualize_class,
     warm_up,
 )
 

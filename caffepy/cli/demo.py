@@ -8,14 +8,17 @@ from caffepy.blob import Floats
 from caffepy.cli.classes import Classes
 from caffepy.cli.command import Subcommand, timed
 from caffepy.cli.model import set_batch
-from caffepy.saliency import class_values, pictures, saliency_map
+from caffepy.saliency import class_values, named, pictures, saliency_map
 
 _SIDE = 140  # pixels of a panel
+_SHOWN = 5  # samples in the picture of methods
+_METHODS = ("gradient", "smoothgrad", "integrated-gradients", "guided-backprop", "lrp", "deeplift", "layer-cam")
 
 
 @click.command(cls=Subcommand)
 @click.option("-o", "--out", default="demo.png", show_default=True, metavar="FILE", help="The picture to write.")
-def demo(out: str) -> None:
+@click.option("--methods", metavar="FILE", help="Another picture to write: ways to explain, side by side.")
+def demo(out: str, methods: str | None) -> None:
     """Classify ten garments and draw which pixels their classes depend on; needs no files.
 
     A small net trained on Fashion-MNIST comes with the package. Prints the class and probability of each sample and
@@ -32,6 +35,8 @@ def demo(out: str) -> None:
         results = [Classes(values, model.labels) for values in class_values(net)]
     truths = [sample.label for sample in model.samples]
     pictures.save(_draw(images, gradient.value, results, truths), out)
+    if methods:
+        pictures.save(_side_by_side(model, images, results), methods)
     _print(results, truths)
     click.echo(f"time     all {len(images)} at once: forward {forward}, gradient {gradient}")
     click.echo(f"picture  {out}: each sample, its saliency map, both laid over each other")
@@ -49,6 +54,21 @@ def _print(results: list[Classes], truths: list[int]) -> None:
             f"{classes.name(truth):{width}}  {classes.name(best):{width}}  {classes.values[best]:11.3f}  {verdict}"
         )
     click.echo(f"{right} of {len(truths)} right")
+
+
+def _side_by_side(model: zoo.EmbeddedModel, images: list[Floats], results: list[Classes]) -> pictures.Picture:
+    """A sample a row, a method a column."""
+    net = model.net()
+    rows = []
+    with net:
+        for image, classes in list(zip(images, results, strict=True))[:_SHOWN]:
+            (best,) = classes.top(1)
+            row = [pictures.Panel(pictures.enlarged(pictures.to_picture(image), _SIDE), classes.name(best))]
+            for name in _METHODS:
+                found = named(name)(net, image.transpose(2, 0, 1)[np.newaxis], best)
+                row.append(pictures.Panel(found.panel(longest=_SIDE).picture, name))
+            rows.append(row)
+    return pictures.grid(rows)
 
 
 def _draw(images: list[Floats], maps: Floats, results: list[Classes], truths: list[int]) -> pictures.Picture:

@@ -1,6 +1,7 @@
 """`caffepy saliency`: which pixels of a picture a net's score depends on."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,25 @@ from caffepy import Net, io
 from caffepy.blob import Floats
 from caffepy.cli.classes import Classes, find_target
 from caffepy.cli.command import Subcommand, Timed, timed
+from caffepy.cli.explained import bar
 from caffepy.cli.model import load_net
-from caffepy.saliency import channel_maximum, class_score, class_values, pictures, score_gradient
+from caffepy.saliency import (
+    METHODS,
+    Method,
+    Preprocess,
+    Saliency,
+    channel_maximum,
+    class_score,
+    class_values,
+    named,
+    pictures,
+    score_gradient,
+)
 from caffepy.saliency.labels import read_labels
 from caffepy.saliency.preprocess import IMAGENET_MEAN, preprocess_of
 
 _TOP = 5
+_SIDE = 240  # pixels of a panel in a grid of methods
 
 
 @click.command(cls=Subcommand)
@@ -31,6 +45,14 @@ _TOP = 5
     f"[default: {IMAGENET_MEAN} for 3 channels at scale 255]",
 )
 @click.option("--scale", default=255.0, show_default=True, help="The value of white in the net's input.")
+@click.option(
+    "--method",
+    "methods",
+    default="gradient",
+    show_default=True,
+    help=f"Methods by commas, a map for each: {', '.join(METHODS)}.",
+)
+@click.option("--layer", metavar="BLOB", help="Explain this blob and not the input, where a method can.")
 @click.option("--output", metavar="BLOB", help="The blob of class scores. [default: the net's only output]")
 @click.option("-o", "--out", metavar="FILE", help="The picture to write. [default: IMAGE's name with -saliency.png]")
 @click.option("--random-weights", is_flag=True, help="Take no WEIGHTS; run on random ones.")
@@ -42,6 +64,8 @@ def saliency(
     labels: str | None,
     mean: str | None,
     scale: float,
+    methods: str,
+    layer: str | None,
     output: str | None,
     out: str | None,
     random_weights: bool,
@@ -51,9 +75,11 @@ def saliency(
 
     Writes IMAGE, its saliency map and both laid over each other side by side; prints the five best classes and the
     time taken. A pixel's saliency is the largest absolute derivative, over its channels, of the class's score before
-    a final softmax (Simonyan, Vedaldi & Zisserman 2013). A .caffemodel that holds its own definition can stand for
-    MODEL, and then WEIGHTS may be left out.
+    a final softmax (Simonyan, Vedaldi & Zisserman 2013); --method takes other ways, or several, and writes IMAGE and a
+    labelled map of each. A .caffemodel that holds its own definition can stand for MODEL, and then WEIGHTS may be left
+    out.
     """
+    chosen = [named(name) for name in methods.split(",")]
     weights, image_path = _weights_and_image(model, files, random_weights)
     image = io.load_image(image_path)
     net = load_net(model, weights, random_weights=random_weights)
@@ -61,11 +87,16 @@ def saliency(
         shape = net.blob(net.inputs[0]).shape
         preprocess = preprocess_of(shape, mean, scale)
         described = preprocess.describe(shape[1:])
-        result = _explain(net, preprocess.apply(image, shape[1:]), target, labels, output)
+        data = preprocess.apply(image, shape[1:])
+        result = _explain(net, data, target, labels, output)
+        maps = _maps(net, data, preprocess, chosen, result, layer, output)
     destination = out or f"{Path(image_path).stem}-saliency.png"
     captions = (Path(image_path).name, f"saliency: {result.classes.name(result.target)}", "overlay, smoothed")
-    panels = pictures.triptych(pictures.to_picture(image), result.map, captions)
-    pictures.save(pictures.grid([panels]), destination)
+    if maps:
+        pictures.save(pictures.grid(_rows(pictures.Panel(maps[0].picture(), captions[0]), maps)), destination)
+    else:
+        panels = pictures.triptych(pictures.to_picture(image), result.map, captions)
+        pictures.save(pictures.grid([panels]), destination)
     if random_weights:
         click.echo("Warning: the weights are random, the classes and the map mean nothing", err=True)
     if not result.map.any():
@@ -93,6 +124,38 @@ def _explain(net: Net, data: Floats, target: str, labels: str | None, output: st
     score = class_score(net, find_target(target, classes.labels), output=output)
     gradient = timed(lambda: score_gradient(net, score))
     return _Result(classes, score.classes[0], channel_maximum(gradient.value)[0], forward, gradient)
+
+
+def _maps(
+    net: Net,
+    data: Floats,
+    preprocess: Preprocess,
+    chosen: Sequence[Method],
+    result: _Result,
+    layer: str | None,
+    output: str | None,
+) -> list[Saliency]:
+    """A map of each method; none where the triptych of the gradient is what is wanted."""
+    if [method.name for method in chosen] == ["gradient"] and layer is None:
+        return []
+    net.labels = result.classes.labels
+    options: dict[str, Any] = {"layer": layer, "output": output, "preprocess": preprocess}
+    with bar(len(chosen), "map") as progress:
+        maps = []
+        for method in chosen:
+            maps.append(method(net, data, result.target, **options))
+            progress()
+    return maps
+
+
+def _rows(picture: pictures.Panel, maps: Sequence[Saliency]) -> list[list[pictures.Panel]]:
+    """The picture, then each map beside its overlay, four methods a row."""
+    cells = []
+    for one in maps:
+        cells.append([one.panel(longest=_SIDE), pictures.Panel(one.overlay(longest=_SIDE), "overlay, smoothed")])
+    rows = [[panel for cell in cells[i : i + 3] for panel in cell] for i in range(0, len(cells), 3)]
+    rows[0].insert(0, pictures.Panel(pictures.enlarged(picture.picture, _SIDE), picture.caption))
+    return rows
 
 
 def _weights_and_image(model: str, files: tuple[str, ...], random_weights: bool) -> tuple[str | None, str]:

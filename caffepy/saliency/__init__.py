@@ -6,6 +6,7 @@
 layers run backward, `methods` what is made of that, `result` and `pictures` how it is looked at.
 """
 
+from caffepy.saliency import metrics
 from caffepy.saliency.detection import Box
 from caffepy.saliency.localization import Localization, localize
 from caffepy.saliency.maps import channel_maximum, saliency_map, score_gradient
@@ -83,6 +84,7 @@ __all__ = [
     "linear_approximation",
     "localize",
     "lrp",
+    "metrics",
     "named",
     "occlusion",
     "rise",

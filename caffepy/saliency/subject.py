@@ -206,7 +206,7 @@ def opened(
             check_finite(subject)
             yield subject
         finally:
-            if not net.closed and before[0] != data.shape[0]:
+            if not net.closed and blob.shape != before:
                 blob.reshape(before)
 
 
