@@ -91,7 +91,7 @@ class Layer:
     """As many tops as bottoms."""
     in_place: ClassVar[bool] = False
     """A top may be the bottom of the same index."""
-    updates_weights: ClassVar[bool] = False
+    updates_weights: bool = False
     """Forward may write its own weights."""
     verifies: ClassVar[bool] = False
     """It has values to check after a forward pass, see `verify`."""

@@ -44,9 +44,6 @@ RULES = {name: Rule(_ANY, _UNCHANGED) for name in _HOW.split()} | {
     "soft_nms": Rule(frozenset({"false"}), "lowers scores where others remove boxes; remove it, or do so afterwards"),
     "ConvolutionParameter.relu": Rule(frozenset({"false"}), "joins a ReLU to the layer; write it as a layer"),
     "ConvolutionParameter.negative_slope": Rule(_ANY, "belongs to relu"),
-    "InnerProductParameter.normalize": Rule(
-        frozenset({"false"}), "makes weights of length 1 when training; use MarginInnerProduct with type: SINGLE", TRAIN
-    ),
 }
 """By `name`, or by `Message.name` where other messages have a field of that name that is acted on."""
 

@@ -22,3 +22,17 @@ def gather_backward(top_diff: Floats, place_data: Floats, rows: int, places: int
     bottom_diff[...] = 0
     there = np.flatnonzero((place_data > -1) & (place_data < rows))
     np.add.at(bottom_diff, place_data[there].astype(np.intp), top_diff[there])
+
+
+@kernel("row_lengths.cu", rows="lengths", threads=256)
+def row_lengths(bottom_data: Floats, inner: int, lengths: Floats) -> None:
+    """lengths[r] = |bottom[r]|"""
+    x = bottom_data.reshape(-1, inner)
+    np.sqrt(np.einsum("ri,ri->r", x, x), out=lengths)
+
+
+@kernel("row_lengths.cu", rows="lengths", threads=256)
+def unit_rows(weight_data: Floats, inner: int, lengths: Floats) -> None:
+    """lengths[r] = |weight[r]|; weight[r] /= lengths[r], a row of zeros stays"""
+    row_lengths.twin(weight_data, inner, lengths)
+    weight_data /= np.where(lengths > 0, lengths, np.float32(1))[:, None]

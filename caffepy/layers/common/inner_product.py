@@ -7,9 +7,11 @@ import numpy as np
 
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
-from caffepy.layer import Layer, register
+from caffepy.layer import Layer, State, register
 from caffepy.layers.basis.elementwise import rectify
+from caffepy.layers.basis.rows import unit_rows
 from caffepy.layers.common import inner_product_plan
+from caffepy.proto.caffe_pb2 import TRAIN
 
 PRODUCT = 1 << 18
 """Elements of a weight diff computed before they are added to what stands there."""
@@ -21,7 +23,8 @@ class InnerProduct(Layer):
     weight[o, i] * bottom[m, i], m over a..., i over b...
 
     Weights: (num_output, inputs), or with `transpose` (inputs, num_output); bias (num_output)
-    (Caffe: inner_product_layer.cpp).
+    (Caffe: inner_product_layer.cpp). With `normalize` (caffe-windows) each pass of TRAIN makes the weights of an output
+    of length 1 first.
     """
 
     reads = ()
@@ -34,6 +37,10 @@ class InnerProduct(Layer):
         self.axis = self.canonical_axis(p.axis, bottom_shapes[0])
         self.num_output, self.transpose = p.num_output, p.transpose
         self.inputs = math.prod(bottom_shapes[0][self.axis :])
+        self.normalizes = p.normalize and self.phase == TRAIN
+        if self.normalizes and self.transpose:
+            raise self.error("normalize: true is there without transpose only")
+        self.updates_weights = self.normalizes
         shape = (self.inputs, self.num_output) if self.transpose else (self.num_output, self.inputs)
         self.add_weights(shape, p.weight_filler)
         if p.bias_term:
@@ -47,10 +54,14 @@ class InnerProduct(Layer):
                 f"{math.prod(bottom[self.axis :])} values; the weights {self.blobs[0].shape} need {self.inputs}"
             )
         self.reserve_workspace(workspace_count(math.prod(bottom[: self.axis]), self.blobs[0].shape))
+        if self.normalizes:
+            self.lengths: State = self.state("lengths", (self.num_output,))
         return [(*bottom[: self.axis], self.num_output)]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         weight, bias = self.params[0].data, self.params[1].data if len(self.params) > 1 else None
+        if self.normalizes:
+            unit_rows(weight, self.inputs, self.lengths.array)
         inner_product_forward(bottom[0].data, weight, bias, self.workspace, top[0].data, transpose=self.transpose)
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:

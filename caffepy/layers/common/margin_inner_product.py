@@ -10,6 +10,7 @@ from caffepy.kernels import kernel
 from caffepy.layer import State, register
 from caffepy.layers.basis.elementwise import copy_forward
 from caffepy.layers.basis.labels import LabelChecks, counted_labels
+from caffepy.layers.basis.rows import row_lengths, unit_rows
 from caffepy.layers.common.inner_product import (
     inner_product_backward,
     inner_product_backward_weights,
@@ -78,8 +79,8 @@ class MarginInnerProduct(LabelChecks):
         weight, features, labels = self.params[0].data, bottom[0].data, bottom[1].data
         self.check_labels(bottom[1], self.outputs)
         strength, lengths = self.strength.array, self.lengths.array
-        margin_unit_rows(weight, self.inputs, self.weight_lengths.array)
-        margin_lengths(features, self.inputs, lengths)
+        unit_rows(weight, self.inputs, self.weight_lengths.array)
+        row_lengths(features, self.inputs, lengths)
         inner_product_forward(features, weight, None, self.workspace, top[0].data, transpose=False)
         margin_forward(labels, lengths, strength, self.outputs, self.cosines.array, top[0].data, margin=self.margin)
         for blob in top[1:]:
@@ -95,20 +96,6 @@ class MarginInnerProduct(LabelChecks):
             margin_backward(top_diff, *known, self.outputs, along, score_diff, margin=self.margin)
             inner_product_backward(score_diff, weight.data, self.workspace, bottom[0].diff, transpose=False)
             margin_add_along(features, along, self.inputs, bottom[0].diff)
-
-
-@kernel("margin_rows.cu", rows="lengths", threads=256)
-def margin_unit_rows(weight_data: Floats, inputs: int, lengths: Floats) -> None:
-    """lengths[r] = |weight[r]|; weight[r] /= lengths[r], a row of zeros stays"""
-    np.sqrt(np.einsum("ri,ri->r", weight_data, weight_data), out=lengths)
-    weight_data /= np.where(lengths > 0, lengths, np.float32(1))[:, None]
-
-
-@kernel("margin_rows.cu", rows="lengths", threads=256)
-def margin_lengths(bottom_data: Floats, inputs: int, lengths: Floats) -> None:
-    """lengths[n] = |bottom[n]|"""
-    x = bottom_data.reshape(-1, inputs)
-    np.sqrt(np.einsum("ni,ni->n", x, x), out=lengths)
 
 
 @kernel("margin_inner_product.cu", per="cosines")
@@ -165,7 +152,7 @@ def margin_backward(
     np.put_along_axis(scores, place, np.where(there, mixed, own)[:, None], axis=1)
 
 
-@kernel("margin_rows.cu", per="bottom_diff")
+@kernel("margin_add_along.cu", per="bottom_diff")
 def margin_add_along(bottom_data: Floats, along: Floats, inputs: int, bottom_diff: Floats) -> None:
     """bottom_diff[n] += along[n] * bottom[n]"""
     bottom_diff.reshape(-1, inputs)[...] += along[:, None] * bottom_data.reshape(-1, inputs)

@@ -7,6 +7,8 @@ import pytest
 
 from caffepy.errors import LayerError
 from caffepy.layers.common import inner_product
+from caffepy.proto.caffe_pb2 import TEST, TRAIN
+from tests.gpu_mode import running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 CASES = {
@@ -68,3 +70,20 @@ def test_errors():
     case = build('type: "InnerProduct" inner_product_param { num_output: 5 }', [(2, 3, 4)])
     with pytest.raises(LayerError, match=r"shape \(2, 3, 5\), from axis 1 on 15 values; the weights \(5, 12\) need 12"):
         case.reshape((2, 3, 5))
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+def test_weights_may_be_made_of_length_one(mode):
+    text = 'type: "InnerProduct" inner_product_param { num_output: 5 bias_term: false normalize: true }'
+    with running(mode):
+        for phase in (TRAIN, TEST):
+            case = build(text, [(3, 4)], phase)
+            rng = np.random.default_rng(1)
+            fill(case, rng)
+            before = case.weights[0].data.astype(np.float64)
+            weight = before / np.linalg.norm(before, axis=1, keepdims=True) if phase == TRAIN else before
+            np.testing.assert_allclose(case.forward()[0], case.bottom[0].data @ weight.T, 1e-5, 1e-5)
+            np.testing.assert_allclose(case.weights[0].data, weight, 1e-6)
+            check_gradient(case, 0, rng)
+    with pytest.raises(LayerError, match="normalize: true is there without transpose only"):
+        build(text.replace("normalize", "transpose: true normalize"), [(3, 4)], TRAIN)
