@@ -1,6 +1,6 @@
 """The golden cases of tests/golden/layers: small nets that real Caffe ran forward and backward.
 
-FAMILY.npz holds `<case>/<kind>/<blob>`; each case is a whole net. The kinds:
+FAMILY.npz, in the room of that layer, holds `<case>/<kind>/<blob>`; each case is a whole net. The kinds:
 
     prototxt, phase     the net's text, TRAIN or TEST
     in, param           input blobs' data; weights, by `<layer>/<index>`
@@ -71,7 +71,7 @@ class Golden:
 def cases() -> list[Golden]:
     """Every case of every file."""
     found = []
-    for file in sorted(FOLDER.glob("*.npz")):
+    for file in sorted(FOLDER.rglob("*.npz"), key=lambda file: file.name):
         by_case: dict[str, dict[str, dict[str, np.ndarray]]] = {}
         with np.load(file) as arrays:
             for key in arrays.files:
