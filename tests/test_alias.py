@@ -157,6 +157,7 @@ def test_the_compiled_module_has_pycaffes_names() -> None:
         assert getattr(compiled, name) is getattr(caffepy, name)
     with pytest.raises(AttributeError, match="nothing"):
         _ = compiled.nothing
+    assert python("import caffe; print(caffe._caffe.BlobVec.__name__)", ROOT, ALIAS) == "BlobVec\n"
 
 
 SOURCES = {

@@ -93,7 +93,7 @@ def test_it_builds(file: str) -> None:
 
 def build(path: Path) -> caffepy.Net:
     """The net in the phase that it is for: TEST, if it has all that it needs then."""
-    definition, _ = read_definition(path)
+    definition = read_definition(path)
     phase = next((phase for phase in (TEST, TRAIN) if whole(definition, phase)), TEST)
     param = graph.filter_net(definition, NetState(phase=phase))
     for layer in param.layer:

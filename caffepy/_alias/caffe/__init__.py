@@ -10,6 +10,7 @@ from pkgutil import extend_path
 from types import ModuleType
 
 import caffepy
+from caffepy import _caffe  # noqa: F401 (so that caffe._caffe is there at once)
 
 __all__ = caffepy.__all__
 
