@@ -12,6 +12,7 @@ from caffepy import kernels
 from caffepy.blob import Floats, Ints
 from caffepy.errors import KernelError
 from caffepy.kernels import Kernel, kernel
+from caffepy.solver.rules import Blobs
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_per_names_an_argument() -> None:
 
 @pytest.mark.parametrize("name", sorted(kernels.ALL))
 def test_every_operation_can_have_a_device_body(name: str) -> None:
-    """Arrays and numbers by position, constants by keyword, nothing else, nothing optional."""
+    """Arrays and numbers by position, constants by keyword, nothing optional; and the blobs of update rules."""
     operation = kernels.ALL[name]
     assert operation.file.endswith(".cu")
     assert operation.twin.__doc__
@@ -70,4 +71,4 @@ def test_every_operation_can_have_a_device_body(name: str) -> None:
                 parameter
             )
         else:
-            assert parameter.annotation in (Floats, Floats | None, Ints, Ints | None, int, float), parameter
+            assert parameter.annotation in (Floats, Floats | None, Ints, Ints | None, int, float, Blobs), parameter
