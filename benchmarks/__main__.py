@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks cpu`, `python -m benchmarks load`, `python -m benchmarks gpu`.
+"""The command line: `python -m benchmarks cpu`, and likewise load, data and gpu.
 
 argparse, not click: what a GPU is measured with needs no more than NumPy, protobuf and CuPy.
 """
@@ -48,6 +48,10 @@ def parser() -> argparse.ArgumentParser:
     load_command = command("load", load, "Reading a 244 MB caffemodel into a net, beside reading the file's bytes.")
     load_command.add_argument("--rounds", type=int, default=7, help="turns of each way of reading")
     load_command.add_argument("--json", type=Path, default=RESULTS / "load.json", help="where the result goes")
+    data_command = command("data", data, "Decoding beside Pillow, batches, and how long a LeNet step waits for them.")
+    data_command.add_argument("--rounds", type=int, default=7, help="turns of each way")
+    data_command.add_argument("--pictures", type=int, default=256, help="JPEGs to decode")
+    data_command.add_argument("--json", type=Path, default=RESULTS / "data.json", help="where the result goes")
     gpu_command = command("gpu", gpu, "The GPU's ceilings, every layer and whole nets, beside cuDNN through PyTorch.")
     gpu_command.add_argument("--nets", type=_nets, help="comma-separated; by default all")
     gpu_command.add_argument("--batch", type=_numbers, help="comma-separated batch sizes; by default 1,16,256")
@@ -88,6 +92,16 @@ def load(arguments: argparse.Namespace) -> int:
     result = measure(arguments.rounds)
     for name, value in result.items():
         print(f"{name:30} {value}")
+    save(arguments.json, result)
+    return 0
+
+
+def data(arguments: argparse.Namespace) -> int:
+    """`python -m benchmarks data`."""
+    from benchmarks.data import measure
+
+    result = measure(arguments.rounds, arguments.pictures)
+    print(json.dumps(result, indent=2))
     save(arguments.json, result)
     return 0
 

@@ -104,8 +104,10 @@ def _pixels(image: Any) -> Picture:
         return _of_cmyk(255 - np.asarray(image))
     elif mode not in ("L", "RGB", "RGBA"):
         image = image.convert("RGB")
-    pixels = np.asarray(image)
-    if pixels.ndim == 3:
+    pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, -1)
+    if pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    else:
         pixels = pixels[..., [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels[..., ::-1]
     return pixels
 
