@@ -43,7 +43,7 @@ base_lr: 0.01 momentum: 0.9 weight_decay: 0.0005 lr_policy: "fixed" max_iter: 10
 """
 
 
-def measure(rounds: int, pictures: int) -> dict[str, Any]:
+def measure(rounds: int, pictures: int, steps: int = 50) -> dict[str, Any]:
     """Pictures a second, and shares of time; `pictures` JPEGs of 256 x 256, drawn by program, in memory."""
     jpegs = list(draw(pictures))
     cores = machine.cores()
@@ -70,7 +70,7 @@ def measure(rounds: int, pictures: int) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory() as folder:
         result["batches of 64 from JPEGs in an LMDB, pictures a second"] = _batches(Path(folder), jpegs, rounds)
-        result["LeNet"] = _lenet(Path(folder), rounds)
+        result["LeNet"] = _lenet(Path(folder), rounds, steps)
     return result
 
 
@@ -129,7 +129,7 @@ def _batches(folder: Path, jpegs: list[bytes], rounds: int) -> dict[str, int]:
     return _rates(seconds, BATCH)
 
 
-def _lenet(folder: Path, rounds: int) -> dict[str, Any]:
+def _lenet(folder: Path, rounds: int, steps: int) -> dict[str, Any]:
     """A training step of LeNet on raw records of 28 x 28."""
     digits = np.random.default_rng(0).integers(0, 256, (2000, 1, 28, 28), np.uint8)
     datums = [
@@ -137,8 +137,8 @@ def _lenet(folder: Path, rounds: int) -> dict[str, Any]:
     ]
     with _database(folder / "digits", datums) as path:
         solver = SGDSolver(prototxt.parse(LENET % path, SolverParameter))
-        solver.step(20)
-        layer, steps = solver.net.layers[0], 50
+        solver.step(steps)
+        layer = solver.net.layers[0]
         milliseconds, shares = [], []
         for _ in range(rounds):
             start, waited = time.perf_counter(), layer.waited

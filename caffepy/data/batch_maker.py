@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +19,9 @@ log = logging.getLogger("caffepy")
 
 _TOLD = 20
 """So many bad records are named each; then every thousandth."""
+
+_MOST = 2**31 - 1
+"""Values of a batch: what a blob of Caffe's counts with."""
 
 BAD = (DataError, MissingFileError)
 """What a record may raise that can be skipped."""
@@ -69,6 +73,10 @@ class BatchMaker:
         while (first := self._try(item := next(self._items))) is None:
             pass
         self._items = itertools.chain([item], self._items)
+        if (count := self.batch_size * math.prod(first.shape)) > _MOST:
+            raise DataError(
+                f"a batch of {self.batch_size} items of {first.shape} has {count} values; at most {_MOST} fit"
+            )
         return first.shape
 
     def make(self, spare: Batch | None = None) -> Batch:
@@ -85,8 +93,6 @@ class BatchMaker:
 
     def _next(self, place: int) -> Slot:
         item = next(self._items)
-        if item.epoch > self._good_epoch + 1:
-            raise DataError(f"{item.what}: every item before it in the epoch was bad, {self.skipped} in all")
         return Slot(place, item, self.transformer.draw())
 
     def _memory(self, shape: Shape, spare: Batch | None) -> Batch:
@@ -110,8 +116,9 @@ class BatchMaker:
             return None
 
         errors = side_by_side(read, slots) if slow else [read(slot) for slot in slots]
-        for error in filter(None, errors):
-            self._skip(error)
+        for slot, error in zip(slots, errors, strict=True):
+            if error is not None:
+                self._skip(slot.item, error)
         return [slot for slot, error in zip(slots, errors, strict=True) if error]
 
     def _read(self, item: Item, like: Shape | None = None) -> _Read:
@@ -133,14 +140,16 @@ class BatchMaker:
         except BAD as error:
             if not self.skip_bad:
                 raise
-            self._skip(error)
+            self._skip(item, error)
             return None
 
     def _write(self, batch: Batch, slot: Slot, found: _Read) -> None:
         self.transformer.apply(found.values, slot.draws, batch.data[slot.place])
         batch.labels[slot.place] = found.label
 
-    def _skip(self, error: CaffeError) -> None:
+    def _skip(self, item: Item, error: CaffeError) -> None:
+        if item.epoch > self._good_epoch + 1:
+            raise DataError(f"{error}; a whole epoch before it was bad as well, {self.skipped} records in all")
         self.skipped += 1
         if self.skipped <= _TOLD or self.skipped % 1000 == 0:
             log.warning("bad record left out, number %d: %s", self.skipped, error)

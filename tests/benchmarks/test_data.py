@@ -13,7 +13,7 @@ def test_it_measures_what_it_says():
     pytest.importorskip("lmdb", reason="lmdb, which writing an LMDB needs, is not installed")
     from benchmarks.data import draw, measure
 
-    result = measure(rounds=1, pictures=3)
+    result = measure(rounds=1, pictures=3, steps=2)
     assert all(rate["median"] > 0 for rate in result["decoding, pictures a second"].values())
     assert 0 <= result["LeNet"]["share waiting for data, median"] < 1
     for jpeg in draw(2):

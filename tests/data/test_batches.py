@@ -126,8 +126,16 @@ def test_bad_items_make_room_for_later_ones(caplog):
 
 
 def test_an_epoch_without_a_good_item_is_an_error():
-    with pytest.raises(DataError, match="every item before it in the epoch was bad, 20 in all"):
+    with pytest.raises(DataError, match="item 20 is bad; a whole epoch before it was bad as well, 20 records in all"):
         maker(Counted(bad=range(10)), skip_bad=True).make()
+
+
+@pytest.mark.parametrize("bad", [(), (1,)])
+def test_a_batch_of_many_epochs(bad):
+    """A database of three records, and sixty-four to a batch."""
+    made = maker(Counted(epoch_length=3, bad=bad), batch_size=64, skip_bad=True)
+    for _ in range(3):
+        assert len(set(made.make().labels.tolist())) == 64
 
 
 def test_many_bad_records_are_counted_and_not_all_named(caplog):

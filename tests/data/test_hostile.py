@@ -25,6 +25,7 @@ from caffepy.data.windows import read_windows
 from caffepy.errors import CaffeError, DataError, MissingFileError
 from caffepy.proto.caffe_pb2 import Datum
 from tests.golden_data import FOLDER
+from tests.nets import make
 
 
 def damaged(content: bytes, seed: int) -> bytes:
@@ -321,3 +322,13 @@ def test_damaged_means(tmp_path):
     (tmp_path / "mean").write_bytes(b"\x08\x02\x10\x01\x18\x01\x20\x01\x2a\x08" + bytes(8))
     with pytest.raises(DataError, match="a mean is channels x height x width"):
         read_mean(tmp_path / "mean")
+
+
+def test_a_batch_size_that_no_memory_holds(monkeypatch):
+    monkeypatch.chdir(FOLDER)
+    text = (
+        'layer { name: "d" type: "Data" top: "data" top: "label" '
+        'data_param { source: "db/lmdb_raw" batch_size: 4000000000 backend: LMDB } }'
+    )
+    with pytest.raises(DataError, match=r"layer 'd' \(Data\): a batch of 4000000000 items of \(3, 28, 36\) has"):
+        make(text)
