@@ -20,15 +20,6 @@ Arity = int | tuple[int, int | None]
 
 TYPES: dict[str, type["Layer"]] = {}
 
-INSTEAD = {
-    "Data": "read the database, and give its records to an Input or MemoryData layer",
-    "HDF5Data": "read the file with h5py, and give its arrays to an Input layer",
-    "HDF5Output": "take the arrays from net.blobs after a pass, and write them with h5py",
-    "ImageData": "read the pictures with caffe.io, and give them to an Input or MemoryData layer",
-    "WindowData": "cut the windows with caffe.io, and give them to an Input or MemoryData layer",
-}
-"""Caffe's types that may be missing, and what to use for them."""
-
 L = TypeVar("L", bound="Layer")
 
 

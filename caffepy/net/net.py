@@ -13,7 +13,7 @@ from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, Device, current, named, pinned
 from caffepy.errors import GraphError, StateError, nearest
 from caffepy.kernels.tuning import Measured, measuring
-from caffepy.layer import INSTEAD, TYPES, Layer
+from caffepy.layer import TYPES, Layer
 from caffepy.net import plans
 from caffepy.net import table as tables
 from caffepy.net import weights as files
@@ -305,10 +305,6 @@ class Net:
 
     def _make(self, index: int) -> Layer:
         param = self.param.layer[index]
-        if param.type in INSTEAD and param.type not in TYPES:
-            raise GraphError(
-                f"layer {param.name!r}: {param.type} is one of Caffe's types that caffepy lacks; {INSTEAD[param.type]}"
-            )
         if param.type not in TYPES:
             raise GraphError(
                 f"layer {param.name!r}: unknown layer type {param.type!r}{nearest(param.type, TYPES)}; "

@@ -8,6 +8,7 @@ from caffepy.errors import ProtoError, SolverError
 from caffepy.net.weights import read_definition
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
+from caffepy.proto.settings import settle_solver
 from caffepy.proto.upgrade import upgrade_solver
 from caffepy.pycaffe import Net
 from caffepy.solver.log import say
@@ -33,7 +34,7 @@ def read_solver(source: str | PathLike[str] | SolverParameter) -> SolverParamete
     else:
         param = prototxt.read(source, SolverParameter)
     try:
-        notes = upgrade_solver(param)
+        notes = [*upgrade_solver(param), *settle_solver(param)]
     except ProtoError as error:
         raise error if isinstance(source, SolverParameter) else ProtoError(f"{fspath(source)}: {error}") from error
     for note in notes:

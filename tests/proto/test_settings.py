@@ -7,9 +7,9 @@ import pytest
 import caffepy
 from caffepy.errors import CaffeError, ProtoError, UnknownFieldError
 from caffepy.proto import caffe_pb2, prototxt
-from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
+from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, SolverParameter
 from caffepy.proto.caffemodel import write_weights
-from caffepy.proto.settings import RULES, rule_of, settle
+from caffepy.proto.settings import RULES, rule_of, settle, settle_solver
 from caffepy.proto.upgrade import upgrade_net
 from tests.shared import ROOT
 
@@ -89,6 +89,10 @@ def test_what_belongs_to_training(setting: str) -> None:
     ("text", "says"),
     [
         ("quantize_net: true", "net '': quantize_net: true rounds values"),
+        (
+            'layer { name: "a" transform_param { img_rand_resize_lower: 256 } }',
+            "img_rand_resize_lower: 256 changes pictures",
+        ),
         ('layer { name: "a" soft_nms: true }', "layer 'a': soft_nms: true lowers scores"),
         ('layer { name: "a" convolution_param { relu: true } }', "layer 'a': relu: true joins a ReLU"),
         ('layer { name: "a" eltwise_param { coeff_blob: true } }', "layer 'a': coeff_blob: true takes"),
@@ -160,6 +164,21 @@ def test_text_that_is_broken_too_is_explained_as_before(text: str) -> None:
     assert str(strict.value) == str(lenient.value)
 
 
+@pytest.mark.parametrize("text", ["larc: true", "rampup_interval: 100", "warmup_iter: 3"])
+def test_solvers_that_would_do_something_else(text: str) -> None:
+    with pytest.raises(ProtoError, match=f"the solver: {text} .*; caffepy does not have it"):
+        settle_solver(prototxt.parse(text, SolverParameter))
+
+
+def test_solvers_of_forks() -> None:
+    text = (
+        'eval_type: "detection" ap_version: "11point" larc: false rampup_lr: 1 solver_data_type: FLOAT16 warmup_iter: 0'
+    )
+    param = prototxt.parse(f"{text} base_lr: 2 net_param {{ engine: 'MKL2017' }}", SolverParameter)
+    assert len(settle_solver(param)) == 6
+    assert param == prototxt.parse("base_lr: 2 net_param { engine: 'MKL2017' }", SolverParameter)
+
+
 def test_what_is_unread_is_never_written(tmp_path: Path) -> None:
     net = prototxt.parse_net('layer { name: "a" relu_param { engine: A } }')
     assert net.layer[0].unread
@@ -176,10 +195,10 @@ def test_every_rule_has_a_field_or_stands_for_an_unknown_one() -> None:
 def test_every_field_that_forks_added_to_caffes_messages_is_acted_on_or_has_a_rule() -> None:
     generated = ("_descriptor.py", "settings.py")
     sources = "".join(path.read_text() for path in (ROOT / "caffepy").rglob("*.py") if path.name not in generated)
-    others = ("LayerParameter", "TransformationParameter", "DataParameter", "ImageDataParameter")
+    others = "LayerParameter", "ImageDataParameter"
     idle = []
     for message in caffe_pb2.DESCRIPTOR.message_types_by_name.values():
-        if message.name.endswith("Parameter") and not message.name.startswith(("Solver", "V0", "V1", *others)):
+        if message.name.endswith("Parameter") and not message.name.startswith(("V0", "V1", *others)):
             forks = [field.name for field in message.fields if field.number >= FORKS_FROM]
             idle += [(message.name, name) for name in forks if name not in sources and not rule_of(message.name, name)]
     assert idle == []

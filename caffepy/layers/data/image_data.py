@@ -4,6 +4,7 @@ from caffepy.data.sources import ImageListSource, Source
 from caffepy.data.transform import DataTransformer
 from caffepy.layer import register
 from caffepy.layers.data.prefetching import PrefetchingLayer
+from caffepy.proto.caffe_pb2 import ImageDataParameter
 from caffepy.rng import Mt19937, process
 
 
@@ -22,6 +23,10 @@ class ImageData(PrefetchingLayer):
         p = self.param.image_data_param
         if (p.new_height > 0) != (p.new_width > 0):
             raise self.error(f"give new_height and new_width both, got {p.new_height} and {p.new_width}")
+        if p.new_length > 1 or p.is_flow or p.label_type != ImageDataParameter.IMAGE:
+            raise self.error(
+                "new_length, is_flow and label_type belong to types of forks; ImageData has single pictures"
+            )
         source = ImageListSource(
             p.source,
             p.root_folder,
