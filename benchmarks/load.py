@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import caffepy
-from benchmarks.nets import caffenet
+from caffepy.zoo.nets import caffenet
 
 
 def measure(rounds: int) -> dict[str, Any]:
