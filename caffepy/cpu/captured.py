@@ -41,6 +41,8 @@ class CapturedPass:
         builder = translate(self._recorder, wanted)
         self.names, self.declined = builder.names, builder.declined
         self._calls = builder.finished()
+        self.primitives = {call.name for call in self._calls if isinstance(call, Call)}
+        """Those of the names that are oneDNN's."""
         self._runs = [call.run if isinstance(call, Call) else call for call in self._calls]
         self._needs = {storage: value.needs for storage, value in builder.values.items() if value.needs}
         self._leaves = {storage: value.left for storage, value in builder.values.items() if value.written}
