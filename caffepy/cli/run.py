@@ -13,7 +13,15 @@ import click
 
 import caffepy
 from caffepy.cli.python2 import GONE, convert
-from caffepy.cli.python2.files import code_of, convert_file, convert_folder, read_notebook, remaining, text_of
+from caffepy.cli.python2.files import (
+    ALWAYS_LEFT,
+    code_of,
+    convert_file,
+    convert_folder,
+    read_notebook,
+    remaining,
+    text_of,
+)
 
 _SHOWN = 8
 _OLD_TYPES = re.compile(r"'(dict_\w+|zip|map|filter)' object is not subscriptable|str or None, not bytes")
@@ -153,3 +161,5 @@ def _convert(path: Path, *, in_place: bool) -> None:
         click.echo(f"written  {report.target}")
         for note in report.left:
             click.echo(f"look at  {note}")
+    for note in ALWAYS_LEFT:
+        click.echo(f"look at  {note}")

@@ -114,7 +114,7 @@ def _convert_notebook(path: Path, target: Path, source: bytes) -> Report:
             shown = converted.text.replace("#caffepy#", "")
             cell[name] = shown.splitlines(keepends=True) if isinstance(cell[name], list) else shown
             report.changes += [f"cell {number}, line {at}: {', '.join(w)}" for at, w in converted.changes.items()]
-            report.left += [f"cell {number}, {note}" for note in _left(converted)[:-2]]
+            report.left += [f"cell {number}, {note}" for note in _left(converted)]
     if report.target:
         _write(target, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
     return report
@@ -171,19 +171,21 @@ def _relative(word: str, what: str, siblings: frozenset[str]) -> str | None:
     return "; ".join([f"from . import {', '.join(own)}", *([f"import {', '.join(others)}"] if others else [])])
 
 
+ALWAYS_LEFT = (
+    "map, filter, zip, keys(), values() and items(): they are no lists; wrap them in list() where one is needed",
+    "bytes and text: open binary files with 'rb' or 'wb'; pickles of Python 2 load with encoding='latin1'",
+)
+"""What is not mechanical in any script."""
+
+
 def _left(converted: Converted) -> list[str]:
-    """What is not mechanical."""
-    notes = [
-        "map, filter, zip, keys(), values() and items(): they are no lists; wrap them in list() where one is needed",
-        "bytes and text: open binary files with 'rb' or 'wb'; pickles of Python 2 load with encoding='latin1'",
-    ]
+    """What is not mechanical in this one."""
+    notes = []
+    if error := remaining(converted):
+        notes.append(f"line {error.lineno}, which Python 3 still cannot read: {error.msg}")
     if converted.divisions:
         lines = ", ".join(map(str, converted.divisions))
-        notes.insert(
-            0, f"`/` in line {lines}: it divides whole numbers exactly now; `//` where the old result is meant"
-        )
-    if error := remaining(converted):
-        notes.insert(0, f"line {error.lineno}, which Python 3 still cannot read: {error.msg}")
+        notes.append(f"`/` in line {lines}: it divides whole numbers exactly now; `//` where the old result is meant")
     return notes
 
 
