@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
@@ -35,6 +36,8 @@ def open_binary(path: PathLike) -> BinaryIO:
     """The file, opened for unbuffered reading; MissingFileError if that cannot be."""
     try:
         return open(path, "rb", buffering=0)
+    except ValueError as error:  # a NUL in it
+        raise MissingFileError(f"{os.fspath(path)!r} is no path: {error}") from error
     except OSError as error:
         where = os.path.abspath(path)
         message = f"{os.fspath(path)}: cannot be opened ({error.strerror}); looked at {where}"
@@ -76,17 +79,28 @@ def replacing(path: PathLike) -> Iterator[str]:
 
     So a reader sees the old file or the whole new one, written to disk. Where the system has files without a name, the
     new one gets its own when it is whole, and a process killed before leaves nothing; elsewhere it lies beside `path`
-    under a name that nobody can foresee. Raises MissingFileError if there is no such folder, ProtoError if writing
-    fails.
+    under a name that nobody can foresee. It has the permissions of the old one. A device or pipe is written to as what
+    it is. Raises MissingFileError if there is no such folder, ProtoError if writing fails.
     """
-    target = os.path.realpath(path)  # a symbolic link stays one
+    try:
+        target = os.path.realpath(path)  # a symbolic link stays one
+        old = os.stat(target) if os.path.exists(target) else None
+    except ValueError as error:  # a NUL in it
+        raise MissingFileError(f"{os.fspath(path)!r} is no path: {error}") from error
+    if old and not (stat.S_ISREG(old.st_mode) or stat.S_ISDIR(old.st_mode)):
+        yield target
+        return
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
-        raise MissingFileError(f"{os.fspath(path)}: there is no folder {folder}; make it first")
+        raise MissingFileError(
+            f"{os.fspath(path)}: No such file or directory: there is no folder {folder}; make it first"
+        )
     beside = f"{target}.{secrets.token_hex(8)}.part"
     try:
         descriptor, name = _new_file(folder, beside)
         try:
+            if old and hasattr(os, "fchmod"):
+                os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
             yield name
             os.fsync(descriptor)
             if name != beside:

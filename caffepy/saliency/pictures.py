@@ -4,13 +4,15 @@ import io as bytes_io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
+from os.path import splitext
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from caffepy.blob import Floats
-from caffepy.errors import ArgumentError, MissingFileError
+from caffepy.errors import ArgumentError, CaffeError, MissingFileError
+from caffepy.proto.files import replacing
 
 Picture = npt.NDArray[np.uint8]
 
@@ -228,16 +230,23 @@ def png(picture: Picture) -> bytes:
 def save(picture: Picture, path: str | PathLike[str]) -> None:
     """Write the picture; the file's suffix says the format.
 
-    Raises ArgumentError for a suffix Pillow cannot write, MissingFileError where the file cannot be written.
+    Raises ArgumentError for a suffix Pillow cannot write, MissingFileError where it cannot be written; a file that
+    was there stays then.
     """
     from PIL import Image
 
+    suffix, stream = splitext(path)[1].lower(), bytes_io.BytesIO()
     try:
-        Image.fromarray(picture).save(path)
-    except ValueError as error:
-        raise ArgumentError(f"cannot write {str(path)!r} ({error}); give it the suffix .png or .jpg") from error
-    except OSError as error:
-        raise MissingFileError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+        Image.fromarray(picture).save(stream, Image.registered_extensions()[suffix])
+    except (KeyError, ValueError, OSError) as error:
+        raise ArgumentError(
+            f"cannot write {str(path)!r} (unknown file extension: {suffix}); give it the suffix .png or .jpg"
+        ) from error
+    try:
+        with replacing(path) as beside, open(beside, "wb") as file:
+            file.write(stream.getvalue())
+    except CaffeError as error:
+        raise MissingFileError(f"cannot write {str(path)!r}: {error}") from error
 
 
 def _shortened(text: str, length: Any, width: int) -> str:

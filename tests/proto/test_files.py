@@ -1,6 +1,7 @@
 """Opening, recognising and replacing files."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,33 @@ def test_a_process_killed_while_it_writes_leaves_nothing(tmp_path: Path) -> None
     )
     assert subprocess.run([sys.executable, "-c", text, str(tmp_path / "file")]).returncode == -9
     assert os.listdir(tmp_path) == []
+
+
+def test_replacing_keeps_permissions(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+    target.chmod(0o640)
+    with replacing(target) as beside:
+        Path(beside).write_text("new")
+    assert (target.read_text(), stat.S_IMODE(target.stat().st_mode)) == ("new", 0o640)
+
+
+def test_a_device_or_pipe_is_written_to_as_what_it_is(tmp_path: Path) -> None:
+    with replacing("/dev/null") as beside:
+        Path(beside).write_text("nothing")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with replacing(pipe) as beside, open(beside, "wb") as file:
+        file.write(b"through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_nul_is_in_no_path() -> None:
+    with pytest.raises(MissingFileError, match="is no path"), replacing("a\0b"):
+        raise AssertionError
+    with pytest.raises(MissingFileError, match="is no path"):
+        open_binary("a\0b")
