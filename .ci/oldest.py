@@ -1,4 +1,7 @@
-"""Prints the oldest release that pyproject.toml allows of each dependency: numpy==1.26 protobuf==4.25 ..."""
+"""Prints the oldest release that pyproject.toml allows of each dependency: numpy==1.26 protobuf==4.25 ...
+
+With an extra's name, of the first that it brings: cupy-cuda12x==14.
+"""
 
 import platform
 import re
@@ -8,7 +11,8 @@ from pathlib import Path
 
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 oldest = []
-for requirement in project["dependencies"]:
+extras = [project["optional-dependencies"][name][0] for name in sys.argv[1:]]
+for requirement in extras or project["dependencies"]:
     where = re.search(r"platform_system == '(\w+)'", requirement)
     if where is not None and where[1] != platform.system():
         continue

@@ -134,8 +134,10 @@ class Blob:
         return int(self.gpu_diff.data.ptr)
 
     def _on_gpu(self, storage: SyncedArray) -> Any:
-        if isinstance(device.current(), device.Cpu):
+        running = device.current()
+        if isinstance(running, device.Cpu):
             raise StateError("gpu_data and gpu_diff need GPU mode: call set_mode_gpu() first, or use data and diff")
+        running.after_passes()
         return storage.asked(on_gpu=True).array(self.count, "update").reshape(self._shape)
 
     def arrays(

@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -31,7 +32,8 @@ class Cuda:
         self.index = index
         self._device = cupy.cuda.Device(index)
         self._on, self._around = OnGpu(cupy, index, alone=True), OnGpu(cupy, index, alone=False)
-        self._thread = threading.local()
+        self._thread, self._order = threading.local(), threading.Lock()
+        self._streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
         self._uploads: deque[_Upload] = deque()
         self._outside: dict[int, Any] = {}
         """By stream, an event behind what was done on it outside of passes."""
@@ -45,7 +47,7 @@ class Cuda:
 
     def zeros(self, count: int, dtype: DTypeLike) -> Any:
         """A new flat array of `count` zeros. Raises DeviceError where memory is out."""
-        with self._on:
+        with self._outside_of_passes():
             try:
                 array = self._cupy.zeros(count, dtype)
             except self._cupy.cuda.memory.OutOfMemoryError as error:
@@ -54,7 +56,6 @@ class Cuda:
                     f"GPU {self.index}: no room for {wanted:.1f} MiB, {free:.1f} of {total:.1f} MiB are free; "
                     "reshape the net to a smaller batch, or close other nets"
                 ) from error
-            self._done_outside()
         return array
 
     def host_zeros(self, count: int, dtype: DTypeLike) -> NDArray[Any]:
@@ -71,23 +72,20 @@ class Cuda:
 
     def fill(self, array: Any, value: float) -> None:
         """Every element = value."""
-        with self._on:
+        with self._outside_of_passes():
             array.fill(value)
-            self._done_outside()
 
     def copy(self, source: Any, target: Any) -> None:
         """target = source."""
-        with self._on:
+        with self._outside_of_passes():
             self._cupy.copyto(target, source.reshape(target.shape))
-            self._done_outside()
 
     def upload(self, host: NDArray[Any], to: Any) -> "_Upload":
         """to = host, which may be written to again when the `_Upload` is done."""
-        with self._on:
+        with self._outside_of_passes():
             to.reshape(-1).set(host.reshape(-1))
             upload = _Upload(self._on, self._cupy.cuda.Event(disable_timing=True), host)
             upload.event.record()
-            self._done_outside()
             self._uploads.append(upload)
             self._forget_uploads()
         return upload
@@ -100,7 +98,7 @@ class Cuda:
 
     def download(self, array: Any, to: NDArray[Any]) -> None:
         """to = array, complete when the call returns."""
-        with self._on:
+        with self._outside_of_passes():
             array.reshape(-1).get(out=to.reshape(-1), blocking=True)
 
     def compile(self, source: str, file: str) -> "_Module":
@@ -150,8 +148,10 @@ class Cuda:
 
     def stream(self) -> "_Stream":
         """A new stream that does not wait for the default stream."""
-        with self._on:
-            return _Stream(self._cupy)
+        with self._on, self._order:
+            made = _Stream(self._cupy)
+            self._streams.add(made)
+        return made
 
     @contextmanager
     def ordered(self, stream: "_Stream") -> Iterator[None]:
@@ -166,10 +166,9 @@ class Cuda:
             for caller in callers:
                 caller.record(stream.reached)
                 stream.queue.wait_event(stream.reached)
-            for place, event in tuple(self._outside.items()):
-                if event.done:
-                    self._outside.pop(place, None)
-                else:
+            with self._order:
+                self._outside = {place: event for place, event in self._outside.items() if not event.done}
+                for event in self._outside.values():
                     stream.queue.wait_event(event)
             outer, self._thread.in_pass = self._in_pass, True
             try:
@@ -186,13 +185,28 @@ class Cuda:
         """Whether this thread is inside of `ordered`."""
         return getattr(self._thread, "in_pass", False)
 
-    def _done_outside(self) -> None:
-        """Let passes, on whatever stream, come after what this thread did outside of one."""
-        if not self._in_pass:
+    @contextmanager
+    def _outside_of_passes(self) -> Iterator[None]:
+        """Run what the block does after every pass so far, and before passes to come, on whatever stream they are."""
+        with self._on:
             stream = self._cupy.cuda.get_current_stream()
-            if not stream.is_capturing():
+            if self._in_pass or stream.is_capturing():
+                yield
+                return
+            self.after_passes()
+            yield
+            with self._order:
                 event = self._outside.setdefault(stream.ptr, self._cupy.cuda.Event(disable_timing=True))
                 event.record(stream)
+
+    def after_passes(self) -> None:
+        """Let what comes on the current stream come after every pass so far."""
+        with self._on:
+            caller = self._cupy.cuda.get_current_stream()
+            with self._order:
+                queues = tuple(self._streams)
+            for queue in queues:
+                caller.wait_event(queue.done)
 
     def _torch_stream(self) -> list[Any]:
         torch = sys.modules.get("torch")
@@ -232,12 +246,19 @@ class _Stream:
 
 
 class _Upload:
-    """A copy from the host that may be under way; it keeps the host's memory until then."""
+    """A copy from the host that may be under way; it keeps page-locked memory until then.
 
-    __slots__ = ("_on", "event", "host")
+    It refers to no array, for these count as a script's views. Other memory has been read when the copy is asked for.
+    """
+
+    __slots__ = ("_memory", "_on", "event")
 
     def __init__(self, on: OnGpu, event: Any, host: NDArray[Any]) -> None:
-        self._on, self.event, self.host = on, event, host
+        self._on, self.event = on, event
+        memory: Any = host
+        while isinstance(memory, np.ndarray):
+            memory = memory.base
+        self._memory = memory
 
     def wait(self) -> None:
         with self._on:

@@ -86,6 +86,9 @@ class Gpu(Memory, Protocol):
     def capture(self, body: Callable[[], object]) -> Graph:
         """What `body` launches, copies and fills, recorded instead of done."""
 
+    def after_passes(self) -> None:
+        """Let what the caller does with arrays of this GPU come after every pass so far."""
+
     def stream(self) -> Any:
         """A queue of its own for launches and copies."""
 

@@ -63,7 +63,7 @@ def library(source: str, file: str, compute_capability: int) -> ctypes.CDLL:
     text = _translated(source, file)
     flags = [*_COMMON, *_DIALECT, *_KERNELS[SANITIZER], f"-I{TWINS}", f"-DEMU_CUDA_ARCH={compute_capability}0"]
     headers = _contents(*sorted(EMULATION.glob("*.h")), *sorted(TWINS.iterdir()))
-    return ctypes.CDLL(str(_cached(Path(file).stem, text, headers, flags)))
+    return ctypes.CDLL(str(cached(Path(file).stem, text, headers, flags)))
 
 
 @functools.cache
@@ -76,7 +76,7 @@ def runtime() -> ctypes.CDLL:
         ctypes.CDLL("libubsan.so.1").__sanitizer_set_report_path(os.environ["CAFFEPY_CUDA_ON_CPU_REPORT"].encode())
     text = "".join(f'#include "{file.name}"\n' for file in sorted(EMULATION.glob("*.cpp")))
     sources = _contents(*sorted(EMULATION.glob("*.cpp")), *sorted(EMULATION.glob("*.h")))
-    path = _cached("emulation", text, sources, [*_COMMON, *_RUNTIME[SANITIZER]])
+    path = cached("emulation", text, sources, [*_COMMON, *_RUNTIME[SANITIZER]])
     loaded = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     loaded.emu_allocate.restype = ctypes.c_void_p
     loaded.emu_allocate.argtypes = [ctypes.c_size_t]
@@ -143,8 +143,8 @@ def _without_comments(text: str) -> str:
     return comment.sub(lambda m: m[0] if m[0].startswith('"') else re.sub(r"[^\n]", " ", m[0]), text)
 
 
-def _cached(stem: str, text: str, headers: str, flags: list[str]) -> Path:
-    """`text` compiled with `flags` into a shared object; `headers` is what it may include.
+def cached(stem: str, text: str, headers: str, flags: list[str]) -> Path:
+    """`text` compiled with `flags` into a shared object, kept by content; `headers` is what it may include.
 
     Where the headers lie does not count, so that several checkouts have one object in common.
     """

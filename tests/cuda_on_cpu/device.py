@@ -149,6 +149,9 @@ class EmulatedCuda:
         """A flat host array of zeros."""
         return np.zeros(count, dtype)
 
+    def after_passes(self) -> None:
+        """There is one queue, and all is in order."""
+
     def stream(self) -> None:
         """There is no queue: launches are done when they return."""
 

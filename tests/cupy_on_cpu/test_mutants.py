@@ -1,0 +1,88 @@
+"""Bugs planted in caffepy/device/cuda.py: for each there is a check that sees it."""
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caffepy import device
+from caffepy.device import cuda
+from tests.cupy_on_cpu import checks, standin
+
+pytestmark = [pytest.mark.gpu, standin.needed()]
+
+MUTANTS = {
+    "a pass does not wait for its caller": (
+        "                stream.queue.wait_event(stream.reached)\n",
+        "",
+        "written_on_the_callers_stream",
+    ),
+    "the caller does not wait for the pass": (
+        "for caller in later.values():",
+        "for caller in (self._cupy.cuda.Stream.null,):",
+        "written_on_the_callers_stream",
+    ),
+    "the null stream does not wait": (
+        "for caller in (*callers, self._cupy.cuda.Stream.null)}",
+        "for caller in callers}",
+        "a_result_kept_for_the_null_stream",
+    ),
+    "a pass does not wait for what was done outside": (
+        "                    stream.queue.wait_event(event)\n",
+        "                    pass\n",
+        "prepared_outside_of_the_stream",
+    ),
+    "what is done outside does not wait for passes": (
+        "                caller.wait_event(queue.done)\n",
+        "                pass\n",
+        "read_inside_of_another_stream",
+    ),
+    "an exception leaves its pass unordered": (
+        "                self._thread.in_pass = outer\n",
+        "                self._thread.in_pass = outer\n"
+        "                if sys.exc_info()[0]:\n                    return\n",
+        "an_exception_in_a_pass",
+    ),
+    "copies on another stream": (
+        "            self._cupy.copyto(target, source.reshape(target.shape))\n",
+        "            with self._cupy.cuda.Stream(non_blocking=True):\n"
+        "                self._cupy.copyto(target, source.reshape(target.shape))\n",
+        "gradients_in_a_loop",
+    ),
+    "an upload is not waited for": (
+        "            self.event.synchronize()\n",
+        "            pass\n",
+        "gradients_in_a_loop",
+    ),
+    "the host's memory is let go of": ("            self._uploads.append(upload)\n", "", "memory_given_back"),
+}
+
+
+@pytest.fixture
+def lazily() -> Iterator[None]:
+    with standin.order("lazy"):
+        yield
+    device.use()
+    standin.fault()
+
+
+def planted(old: str, new: str) -> Any:
+    """caffepy.device.cuda with `new` in place of `old`."""
+    text = Path(cuda.__file__).read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{old!r} is there {text.count(old)} times"
+    text = text.replace(old, new)
+    module = types.ModuleType("planted")
+    module.__dict__["__name__"] = "caffepy.device.cuda"
+    exec(compile(text, "planted cuda.py", "exec"), module.__dict__)
+    return module
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_planted_bug_is_seen(name: str, lazily: None) -> None:
+    old, new, check = MUTANTS[name]
+    device.use(planted(old, new).Cuda(0))
+    device.set_mode_gpu()
+    with pytest.raises(AssertionError):
+        checks.ALL[check]()
