@@ -113,11 +113,16 @@ def whole(definition: NetParameter, phase: int) -> bool:
     return bool(made)
 
 
+def stated_shapes(file: str) -> dict[str, tuple[int, ...]]:
+    """What STATED says of a file."""
+    return STATED.get(max((part for part in STATED if part in file), key=len, default=""), {})
+
+
 def replace_data(layer: LayerParameter, file: str) -> None:
     """Make an input of a layer that reads files; give inputs batch 1."""
     reads = READS_FILES.match(layer.type) and layer.type not in ("DummyData", "MemoryData")
     if reads or (layer.type == "Python" and not layer.bottom):
-        stated = STATED.get(max((part for part in STATED if part in file), key=len, default=""), {})
+        stated = stated_shapes(file)
         side = layer.transform_param.crop_size or 224
         layer.type = "Input"
         for j, top in enumerate(layer.top):
