@@ -75,7 +75,7 @@ def _decode(data: bytes, color: bool | None, what: str) -> Picture:
         pixels = _pixels(image)
         grey = pixels.ndim == 2
         if color is False and not grey:
-            pixels = _grey(pixels[..., :3], image.format)
+            pixels = _grey(pixels[..., :3], image.format, _gamma(image.info))
         elif color and grey:
             pixels = np.broadcast_to(pixels[..., np.newaxis], (*pixels.shape, 3))
         elif color:
@@ -84,7 +84,8 @@ def _decode(data: bytes, color: bool | None, what: str) -> Picture:
 
 
 def _sixteen_bits(image: Any) -> bool:
-    return image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
+    raw_modes = (tile[3] if isinstance(tile[3], str) else tile[3][0] for tile in image.tile if tile[3])
+    return image.mode.startswith("I") or any(";16" in str(raw_mode) for raw_mode in raw_modes)
 
 
 def _pixels(image: Any) -> Picture:
@@ -96,20 +97,27 @@ def _pixels(image: Any) -> Picture:
         raise DataError("a picture of floating-point values is no input of Caffe's")
     if mode == "1":
         image = image.convert("L")
-    elif mode in ("P", "PA"):
-        image = image.convert("RGBA" if "transparency" in image.info or mode == "PA" else "RGB")
+    elif mode in ("P", "PA", "RGB"):
+        wanted = "RGBA" if mode == "PA" or "transparency" in image.info else "RGB"
+        image = image if mode == wanted else image.convert(wanted)
     elif mode in ("LA", "La", "RGBa"):
         image = image.convert("RGBA")
     elif mode == "CMYK":
         return _of_cmyk(255 - np.asarray(image))
-    elif mode not in ("L", "RGB", "RGBA"):
+    elif (mode == "RGBA" and image.format == "BMP") or mode not in ("L", "RGBA"):
         image = image.convert("RGB")
     pixels = np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, -1)
     if pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     else:
         pixels = pixels[..., [2, 1, 0, 3]] if pixels.shape[2] == 4 else pixels[..., ::-1]
-    return pixels
+    return _premultiplied(pixels) if image.format == "TIFF" and mode == "RGBA" else pixels
+
+
+def _premultiplied(pixels: Picture) -> Picture:
+    """What libtiff makes of colours beside an alpha channel: colour * alpha / 255, rounded."""
+    colours, alpha = pixels[..., :3].astype(np.uint16), pixels[..., 3:]
+    return np.concatenate([((colours * alpha + 127) // 255).astype(np.uint8), alpha], axis=2)
 
 
 def _of_cmyk(values: Picture) -> Picture:
@@ -118,12 +126,24 @@ def _of_cmyk(values: Picture) -> Picture:
     return (black - ((255 - inks) * black >> 8)).astype(np.uint8)
 
 
-def _grey(pixels: Picture, file_format: str | None) -> Picture:
+def _gamma(info: dict[Any, Any]) -> float:
+    """A PNG's exponent, by which libpng weighs colours; 1 where it says none, or next to none."""
+    gamma = 0.45455 if "srgb" in info else float(info.get("gamma", 1))
+    return 1 if 0.95 <= gamma <= 1.05 or gamma <= 0 else gamma
+
+
+def _grey(pixels: Picture, file_format: str | None, gamma: float) -> Picture:
     """BGR -> luminance, in the arithmetic of the library that decodes the format for OpenCV."""
     blue, green, red = (pixels[..., i].astype(np.int32) for i in range(3))
-    if file_format == "PNG":  # libpng's, which leaves greys alone and rounds down
-        luminance = 9797 * red + 19234 * green + 3737 * blue >> 15
-        return np.where((red == green) & (red == blue), red, luminance).astype(np.uint8)
+    if file_format == "PNG":  # libpng's, which leaves greys alone, and rounds down unless it goes by light
+        even = (red == green) & (red == blue)
+        if gamma == 1:
+            luminance = 9797 * red + 19234 * green + 3737 * blue >> 15
+            return np.where(even, red, luminance).astype(np.uint8)
+        steps = np.arange(256) / 255
+        light, value = (np.floor(255 * steps**power + 0.5).astype(np.int32) for power in (1 / gamma, gamma))
+        luminance = value[9797 * light[red] + 19234 * light[green] + 3737 * light[blue] + (1 << 14) >> 15]
+        return np.where(even, red, luminance).astype(np.uint8)
     if file_format == "WEBP":
         return (9798 * red + 19235 * green + 3735 * blue + (1 << 14) >> 15).astype(np.uint8)
     return (4899 * red + 9617 * green + 1868 * blue + (1 << 13) >> 14).astype(np.uint8)
