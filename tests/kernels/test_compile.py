@@ -5,6 +5,7 @@ then one for each kernel that they do not launch, then all others of the golden 
 many of them as MOST allows; so do the products that the measured nets launch in tf32. `-m long` compiles everything.
 """
 
+import inspect
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,12 +17,13 @@ import pytest
 
 import caffepy
 from benchmarks.nets import NETS
+from caffepy.blob import Floats, Ints
 from caffepy.device import source
 from caffepy.errors import KernelError
-from caffepy.kernels import precision
+from caffepy.kernels import ALL, precision
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, Phase
-from caffepy.saliency import channel_maximum
+from caffepy.saliency import channel_maximum  # with all of saliency's operations
 from tests.cuda_on_cpu import build
 from tests.kernels import nvrtc
 from tests.kernels.nvrtc import ARCHITECTURES
@@ -89,6 +91,18 @@ layer { name: "map" type: "Input" top: "map" input_param { shape { dim: 2 dim: 1
 layer { name: "shares_right" type: "SegAccuracy" bottom: "x" bottom: "map" top: "shares_right" }
 layer { name: "distances" type: "InnerDistance" bottom: "x" top: "distances" inner_distance_param { num_output: 3 } }
 layer { name: "yes_or_no" type: "SigmoidLoss" bottom: "x" bottom: "dropped" top: "yes_or_no" }
+layer { name: "labels" type: "Input" top: "labels" input_param { shape { dim: 2 } } }
+layer { name: "margins" type: "MarginInnerProduct" bottom: "x" bottom: "labels" top: "margins"
+        margin_inner_product_param { num_output: 5 type: DOUBLE } }
+layer { name: "centres" type: "CenterLoss" bottom: "x" bottom: "labels" top: "centres"
+        center_loss_param { num_output: 5 } }
+layer { name: "weakened" type: "Dropout" bottom: "x" top: "weakened" dropout_param { scale_train: false } }
+layer { name: "specific" type: "LabelSpecificAdd" bottom: "margins" bottom: "labels" top: "specific"
+        label_specific_add_param { bias: -0.35 } }
+layer { name: "wide_regions" type: "ROIPooling" bottom: "x" bottom: "rois" top: "wide_regions"
+        roi_pooling_param { pooled_h: 2 pooled_w: 2 pad_ratio: 0.5 } }
+layer { name: "warped_regions" type: "ROIWarping" bottom: "x" bottom: "rois" top: "warped_regions"
+        roi_warping_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.25 } }
 layer { name: "long" type: "Input" top: "long" input_param { shape { dim: 1 dim: 1 dim: 20000 } } }
 layer { name: "long_sum" type: "Reduction" bottom: "long" top: "long_sum" }
 """
@@ -250,7 +264,26 @@ def golden_nets() -> dict[int, list[Variant]]:
         for phase in (TRAIN, TEST):
             yield caffepy.Net(prototxt.parse(RARE, NetParameter), phase)
 
-    return _variants(nets(), ARCHITECTURES)
+    found = _variants(nets(), ARCHITECTURES)
+    return {arch: [*variants, *_by_source(_of_other_packages(arch))] for arch, variants in found.items()}
+
+
+def _of_other_packages(arch: int) -> Iterable[Launched]:
+    """What operations of saliency, rules and solvers launch, on arrays of any size: none of them has constants."""
+    dtypes = {Floats: np.float32, Floats | None: np.float32, Ints: np.int32}
+    with recording(arch) as gpu:
+        for operation in ALL.values():
+            if not operation.twin.__module__.startswith("caffepy.layers."):
+                kinds = [parameter.annotation for parameter in inspect.signature(operation.twin).parameters.values()]
+                operation(*(gpu.zeros(60, dtypes[kind]) if kind in dtypes else 1 for kind in kinds))
+        return gpu.launches
+
+
+def _by_source(launches: Iterable[Launched]) -> list[Variant]:
+    found: dict[str, list[Launched]] = {}
+    for launch in launches:
+        found.setdefault(launch.source, []).append(launch)
+    return [tuple(variant) for variant in found.values()]
 
 
 def _variants(nets: Iterable[caffepy.Net], archs: Sequence[int]) -> dict[int, list[Variant]]:
@@ -260,15 +293,13 @@ def _variants(nets: Iterable[caffepy.Net], archs: Sequence[int]) -> dict[int, li
         for arch in archs:
             with recording(arch) as gpu, warnings.catch_warnings(action="ignore", category=caffepy.NotComputedWarning):
                 net.forward()
+                caffepy.set_param_diffs("always")
                 net.backward()
+                caffepy.set_param_diffs("deferred")
                 shapes = {name: net.blobs[name].shape for name in net.outputs}
                 gradients = net.gradient({name: gpu.zeros(shape, np.float32) for name, shape in shapes.items()})
                 for gradient in gradients.values():
                     if gradient.ndim == 4:
                         channel_maximum(gradient)
             found[arch].update(gpu.launches)
-    by_source: dict[int, dict[str, list[Launched]]] = {arch: {} for arch in archs}
-    for arch, launches in found.items():
-        for launch in launches:
-            by_source[arch].setdefault(launch.source, []).append(launch)
-    return {arch: [tuple(variant) for variant in variants.values()] for arch, variants in by_source.items()}
+    return {arch: _by_source(launches) for arch, launches in found.items()}
