@@ -31,7 +31,8 @@ __device__ __forceinline__ Between between(float place, int extent) {
 
 __device__ __forceinline__ bool seen(float place, int extent) { return place >= -0.5f && place <= extent - 0.5f; }
 
-__device__ __forceinline__ float step_of(float size) { return size > 0 ? 1 / ceilf(size) : INFINITY; }
+// From sample to sample, in bins; a bin without extent has one sample.
+__device__ __forceinline__ float step_of(float size) { return size > 0 ? 1 / ceilf(size) : 2; }
 
 // top[r, c, i, j] = the greatest sample of bin (i, j) of region r, place its row and column; 0 and -1 if none
 extern "C" __global__ void roi_warp_forward(

@@ -103,6 +103,9 @@ layer { name: "wide_regions" type: "ROIPooling" bottom: "x" bottom: "rois" top: 
         roi_pooling_param { pooled_h: 2 pooled_w: 2 pad_ratio: 0.5 } }
 layer { name: "warped_regions" type: "ROIWarping" bottom: "x" bottom: "rois" top: "warped_regions"
         roi_warping_param { pooled_h: 2 pooled_w: 2 spatial_scale: 0.25 } }
+layer { name: "sequence" type: "Input" top: "sequence" input_param { shape { dim: 3 dim: 2 dim: 4 } } }
+layer { name: "clipped" type: "Lstm" bottom: "sequence" top: "clipped"
+        lstm_param { num_output: 2 clipping_threshold: 1 } }
 layer { name: "long" type: "Input" top: "long" input_param { shape { dim: 1 dim: 1 dim: 20000 } } }
 layer { name: "long_sum" type: "Reduction" bottom: "long" top: "long_sum" }
 """
