@@ -38,7 +38,9 @@ def parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    cpu_command = command("cpu", cpu, "Forward, and forward with the gradient of a score, beside PyTorch eager.")
+    cpu_command = command(
+        "cpu", cpu, "Forward, and forward with the gradient of a score, beside PyTorch, ONNX Runtime and OpenCV."
+    )
     cpu_command.add_argument("--nets", type=_nets, default=",".join(NETS), help="comma-separated")
     cpu_command.add_argument("--batch", type=_numbers, default="1,16", help="comma-separated batch sizes")
     cpu_command.add_argument("--threads", type=int, default=machine.cores(), help="for both engines")
@@ -79,8 +81,8 @@ def cpu(arguments: argparse.Namespace) -> int:
             passes = max(2, arguments.passes // size)
             results.append(measure(net, size, arguments.threads, arguments.rounds, passes))
             print_result(results[-1])
-    if "torch" not in results[0]["forward"]:
-        print("PyTorch is not installed: these are caffepy's times alone, compared with nothing.")
+    if not results[0]["differences"]:
+        print("No peer is installed: these are caffepy's times alone, compared with nothing.")
     save(arguments.json, {"threads": arguments.threads, "unit": "ms", "results": results})
     return 0
 
@@ -147,23 +149,24 @@ def gpu(arguments: argparse.Namespace) -> int:
 
 def print_result(result: dict[str, Any]) -> None:
     """A table: per pass, then per layer type."""
-    print(f"\n{result['net']}, batch {result['batch']}: medians (minima) of {result['passes']} passes, ms")
+    head = f"{result['net']}, batch {result['batch']}: {result['passes']} passes, ms"
+    print(f"\n{head}; cpu is time of the process; ours over theirs in brackets")
     for what in ("forward", "gradient"):
-        figures = result[what]
-        line = "  ".join(
-            f"{name} {figures[name]['median']:9.2f} ({figures[name]['minimum']:.2f})"
-            for name in ("caffepy", "torch", "ratio")
-            if name in figures
-        )
-        print(f"  {'forward' if what == 'forward' else 'forward + gradient':20} {line}")
+        for name, figures in result[what].items():
+            ratio = figures.get("ratio")
+            cells = [
+                f"{key} {figures[key]:9.2f}" + (f" ({ratio[key]:.2f})" if ratio else "")
+                for key in ("median", "minimum", "cpu")
+            ]
+            print(f"  {'forward' if what == 'forward' else 'forward + gradient':20} {name:12} {'  '.join(cells)}")
     for kind, engines in result["layers"].items():
         cells = [f"{name} {forward:8.2f} + {backward:8.2f}" for name, (forward, backward) in engines.items()]
         if len(engines) == 2:
             ours, theirs = sum(engines["caffepy"]), sum(engines["torch"])
             cells.append(f"ratio {ours / theirs:6.2f}")
         print(f"    {kind:18} {'  '.join(cells)}")
-    if "difference" in result:
-        print(f"  the gradients' sizes differ by {result['difference']:.1e}")
+    for name, difference in result["differences"].items():
+        print(f"  {name}'s results differ from ours by {difference:.1e}")
 
 
 def save(path: Path, result: dict[str, Any]) -> None:

@@ -39,9 +39,13 @@ class Engine:
         self._process.communicate()
 
 
+PEERS = {"torch": "torch", "onnxruntime": "onnxruntime", "opencv": "cv2"}
+"""The engines that ours is compared with, and the modules that they need."""
+
+
 def measure(net: str, batch: int, threads: int, rounds: int, passes: int) -> dict[str, Any]:
-    """Figures of one net: per engine the medians and minima in ms, their ratio, and both per layer type."""
-    names = ["caffepy", "torch"] if find_spec("torch") else ["caffepy"]
+    """Figures of one net: per engine medians, quartiles and minima in ms, ours over theirs, and layer types' times."""
+    names = ["caffepy", *(name for name, module in PEERS.items() if find_spec(module))]
     engines = {name: Engine(name, net, batch, threads) for name in names}
     try:
         return {"net": net, "batch": batch, **_compare(engines, rounds, passes)}
@@ -52,33 +56,38 @@ def measure(net: str, batch: int, threads: int, rounds: int, passes: int) -> dic
 
 def _compare(engines: dict[str, Engine], rounds: int, passes: int) -> dict[str, Any]:
     checks = {name: engine.ask("check") for name, engine in engines.items()}
-    times: dict[str, dict[str, list[float]]] = {
-        what: {name: [] for name in engines} for what in ("forward", "gradient")
-    }
-    for what, by_engine in times.items():
-        for engine in engines.values():
+    differences = _differences(checks)
+    result: dict[str, Any] = {"passes": rounds * passes, "differences": differences}
+    for what in ("forward", "gradient"):
+        able = {name: engine for name, engine in engines.items() if what in checks[name]}
+        for engine in able.values():
             engine.ask(f"{what} 2")
+        wall: dict[str, list[float]] = {name: [] for name in able}
+        own: dict[str, list[float]] = {name: [] for name in able}
         for turn in range(rounds):
-            for name in sorted(engines, reverse=bool(turn % 2)):
+            for name in sorted(able, reverse=bool(turn % 2)):
                 time.sleep(PAUSE)
-                by_engine[name] += engines[name].ask(f"{what} {passes}")
-    result: dict[str, Any] = {"passes": rounds * passes}
-    for what, by_engine in times.items():
-        result[what] = {name: _summary(seconds) for name, seconds in by_engine.items()}
-        if "torch" in by_engine:
-            result[what]["ratio"] = _ratios(result[what])
-    result["layers"] = _layers(engines, passes)
-    if "torch" in engines:
-        result["difference"] = _difference(checks["caffepy"], checks["torch"])
+                wall[name] += able[name].ask(f"{what} {passes}")
+                own[name] += able[name].ask(f"cpu {what} {passes}")
+        result[what] = {name: summary(wall[name]) | {"cpu": _ms(min(own[name]))} for name in able}
+        for name in able:
+            if name != "caffepy":
+                ours, theirs = result[what]["caffepy"], result[what][name]
+                result[what][name]["ratio"] = {
+                    key: round(ours[key] / max(theirs[key], 1e-9), 3) for key in ("median", "minimum", "cpu")
+                }
+    result["layers"] = _layers({name: e for name, e in engines.items() if name in ("caffepy", "torch")}, passes)
     return result
 
 
-def _summary(seconds: list[float]) -> dict[str, float]:
-    return {"median": round(1e3 * statistics.median(seconds), 3), "minimum": round(1e3 * min(seconds), 3)}
+def summary(seconds: list[float]) -> dict[str, float]:
+    """Median, quartiles and minimum in ms."""
+    low, median, high = statistics.quantiles(seconds, n=4)
+    return {"median": _ms(median), "quartiles": [_ms(low), _ms(high)], "minimum": _ms(min(seconds))}  # type: ignore[dict-item]
 
 
-def _ratios(summaries: dict[str, dict[str, float]]) -> dict[str, float]:
-    return {key: round(value / summaries["torch"][key], 3) for key, value in summaries["caffepy"].items()}
+def _ms(seconds: float) -> float:
+    return round(1e3 * seconds, 3)
 
 
 def _layers(engines: dict[str, Engine], passes: int) -> dict[str, dict[str, list[float]]]:
@@ -90,6 +99,15 @@ def _layers(engines: dict[str, Engine], passes: int) -> dict[str, dict[str, list
     return dict(sorted(by_type.items(), key=lambda item: -sum(item[1].get("caffepy", [0]))))
 
 
-def _difference(first: list[float], second: list[float]) -> float:
-    """The largest relative difference between the gradients' sums of sizes and of squares."""
-    return max(abs(a - b) / max(abs(b), 1e-30) for a, b in zip(first[1:], second[1:], strict=True))
+def _differences(checks: dict[str, dict[str, list[float]]]) -> dict[str, float]:
+    """By peer, the largest relative difference from ours, of the sums of sizes and of squares of its results."""
+    ours = checks["caffepy"]
+    return {
+        name: max(
+            abs(a - b) / max(abs(b), 1e-30)
+            for what, sums in theirs.items()
+            for a, b in zip(ours[what][1:], sums[1:], strict=True)
+        )
+        for name, theirs in checks.items()
+        if name != "caffepy"
+    }

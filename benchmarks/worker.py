@@ -5,8 +5,9 @@ with a line of JSON:
 
     forward N     seconds of N forward passes
     gradient N    seconds of N forward passes, each with the gradient of one score with respect to the data
-    layers N      {layer type: [seconds forward, backward]}, every layer's fastest in N passes
-    check         numbers of the gradient, to compare the engines by
+    layers N      {layer type: [seconds forward, backward]}, of N passes of each layer by itself
+    cpu forward N, cpu gradient N     seconds of the process's own time, all its threads together
+    check         numbers of the gradient, or of the output of an engine that has none, to compare the engines by
 """
 
 import json
@@ -14,46 +15,13 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-import caffepy
 from benchmarks.nets import NETS
-from caffepy.layer import Layer
-from caffepy.proto.caffe_pb2 import NetParameter
-
-CLASS = 281
-
-
-def build(definition: NetParameter) -> caffepy.Net:
-    """The net with seeded weights and input."""
-    caffepy.set_random_seed(1701)
-    net = caffepy.Net(definition, caffepy.TEST)
-    data = net.blobs["data"]
-    data.data[...] = np.random.default_rng(1701).standard_normal(data.shape)
-    start = net.layers[0].name
-    for before, layer in pairwise(net.layers):
-        if layer.type == "BatchNorm":
-            net.forward(start=start, end=before.name)
-            start = layer.name
-            gather_statistics(layer, net.blobs[layer.param.bottom[0]].data)
-    return net
-
-
-def gather_statistics(layer: Layer, values: np.ndarray) -> None:
-    """Let a BatchNorm normalise by the statistics of these values, so that a deep net neither grows nor fades."""
-    layer.blobs[0].data[...] = values.mean(axis=(0, 2, 3))
-    layer.blobs[1].data[...] = values.var(axis=(0, 2, 3))
-    layer.blobs[2].data[...] = 1
-
-
-def one_score(net: caffepy.Net) -> np.ndarray:
-    """The diff that asks for the gradient of one class's score, for every image."""
-    diff = np.zeros(net.blobs[net.outputs[0]].shape, np.float32)
-    diff[:, CLASS] = 1
-    return diff
+from benchmarks.peers import OnnxRuntime, OpenCv
+from benchmarks.runs import build, one_score
 
 
 class Caffepy:
@@ -63,8 +31,9 @@ class Caffepy:
         self.net = build(NETS[name](batch))
         self.diffs: dict[str | tuple[str, str], Any] = {self.net.outputs[0]: one_score(self.net)}
 
-    def forward(self) -> None:
-        self.net.forward()
+    def forward(self) -> np.ndarray:
+        found: np.ndarray = self.net.forward()[self.net.outputs[0]]
+        return found
 
     def gradient(self) -> np.ndarray:
         self.net.forward()
@@ -72,16 +41,9 @@ class Caffepy:
 
     def layers(self, passes: int) -> dict[str, list[float]]:
         times: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        fastest: dict[tuple[str, int], float] = {}
-        for layer in self.net.layers:
-            for way, method in enumerate(("forward", "backward")):
-                setattr(layer, method, _timed(getattr(layer, method), fastest, (layer.name, way)))
-        for _ in range(passes):
-            self.gradient()
-        for layer in self.net.layers:
-            for way, method in enumerate(("forward", "backward")):
-                delattr(layer, method)
-                times[layer.type][way] += fastest.get((layer.name, way), 0.0)
+        for layer in self.net.profile(passes).layers:
+            for way, cost in enumerate((layer.forward, layer.backward)):
+                times[layer.type][way] += 1e-3 * (cost.ms or 0) if cost else 0
         return times
 
 
@@ -100,9 +62,10 @@ class Torch:
         self.data = torch.from_numpy(net.blobs["data"].data.copy())
         self.diff = torch.from_numpy(one_score(net))
 
-    def forward(self) -> None:
+    def forward(self) -> np.ndarray:
         with self.torch.inference_mode():
-            self.net.forward(self.data)
+            found: np.ndarray = self.net.forward(self.data).numpy()
+        return found
 
     def gradient(self) -> np.ndarray:
         found: np.ndarray = self.net.gradient(self.data, self.diff).numpy()
@@ -137,7 +100,7 @@ class Torch:
                     diffs[source] = diffs[source] + diff if source in diffs else diff
 
 
-ENGINES: dict[str, type[Caffepy] | type[Torch]] = {"caffepy": Caffepy, "torch": Torch}
+ENGINES: dict[str, Any] = {"caffepy": Caffepy, "torch": Torch, "onnxruntime": OnnxRuntime, "opencv": OpenCv}
 
 
 def _timed(
@@ -152,28 +115,33 @@ def _timed(
     return run
 
 
-def _times(run: Callable[[], Any], passes: int) -> list[float]:
+def _times(run: Callable[[], Any], passes: int, clock: Callable[[], float]) -> list[float]:
     times = []
     for _ in range(passes):
-        start = time.perf_counter()
+        start = clock()
         run()
-        times.append(time.perf_counter() - start)
+        times.append(clock() - start)
     return times
+
+
+def _sums(values: np.ndarray) -> list[float]:
+    return [float(values.sum()), float(np.abs(values).sum()), float(np.square(values).sum())]
 
 
 def main(engine: str, name: str, batch: int, threads: int) -> None:
     """Answer commands until the input ends."""
     runner = ENGINES[engine](name, batch, threads)
     for line in sys.stdin:
-        command, _, count = line.strip().partition(" ")
+        *own, command, count = [*line.split(), "0"][: 3 if line.startswith("cpu") else 2]
         answer: Any
         if command == "check":
-            gradient = runner.gradient().astype(np.float64)
-            answer = [gradient.sum(), np.abs(gradient).sum(), np.square(gradient).sum()]
+            found = {what: getattr(runner, what)() for what in ("forward", "gradient") if hasattr(runner, what)}
+            answer = {what: _sums(np.asarray(values, np.float64)) for what, values in found.items()}
         elif command == "layers":
             answer = runner.layers(int(count))
         else:
-            answer = _times(getattr(runner, command), int(count))
+            clock = time.process_time if own else time.perf_counter
+            answer = _times(getattr(runner, command), int(count), clock)
         print(json.dumps(answer), flush=True)
 
 

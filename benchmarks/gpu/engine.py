@@ -12,7 +12,7 @@ import caffepy.layers  # registers the types
 from benchmarks.gpu.cases import Case, unfilled
 from benchmarks.gpu.clock import FLUSHED, median
 from benchmarks.gpu.sizes import Sizes
-from benchmarks.worker import CLASS
+from benchmarks.runs import CLASS
 from caffepy import device
 from caffepy.blob import Blob, SyncedArray
 from caffepy.kernels import Kernel, observed

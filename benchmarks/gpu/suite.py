@@ -13,7 +13,7 @@ from benchmarks.gpu import cases, clock, engine
 from benchmarks.gpu.cases import Case
 from benchmarks.gpu.engine import LayerCopy, NetCopy, Stream, gpu
 from benchmarks.gpu.sizes import Sizes
-from benchmarks.worker import build
+from benchmarks.runs import build
 from caffepy.blob import SyncedArray
 from caffepy.errors import CaffeError
 from caffepy.kernels import compile_ahead

@@ -18,8 +18,8 @@ def test_number_of_weights(name, weights):
 
 def test_pytorch_agrees_on_squeezenet():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    from benchmarks.runs import build, one_score
     from benchmarks.torch_net import TorchNet
-    from benchmarks.worker import build, one_score
 
     net = build(NETS["squeezenet"](1))
     net.forward()

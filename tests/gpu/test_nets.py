@@ -5,7 +5,7 @@ import pytest
 
 import caffepy as caffe
 from benchmarks.nets import NETS
-from benchmarks.worker import build, one_score
+from benchmarks.runs import build, one_score
 from tests.gpu_mode import downloaded, running
 
 pytestmark = pytest.mark.gpu
