@@ -1,5 +1,7 @@
 """`caffepy compute-image-mean`: the mean picture of a database."""
 
+from functools import partial
+
 import click
 
 from caffepy.cli.command import Subcommand
@@ -14,7 +16,9 @@ from caffepy.proto.files import replacing
 @BACKEND
 def compute_image_mean(input_db: str, output_file: str | None, backend: str) -> None:
     """Compute the mean picture of database INPUT_DB, show its channels, and write it as a .binaryproto file."""
-    mean = compute(input_db, backend)
+    from tqdm import tqdm
+
+    mean = compute(input_db, backend, progress=partial(tqdm, unit="record", disable=None, leave=False))
     click.echo(f"records  {mean.count}")
     click.echo(f"shape    {' x '.join(map(str, mean.values.shape))}")
     for channel, value in enumerate(mean.channels):

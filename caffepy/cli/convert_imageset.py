@@ -1,6 +1,7 @@
 """`caffepy convert-imageset`: a list of pictures as a database."""
 
 import os
+from functools import partial
 
 import click
 
@@ -44,8 +45,11 @@ def convert_imageset(
     """
     if seed is not None:
         set_random_seed(seed)
+    from tqdm import tqdm
+
     how = Conversion(gray, shuffle, (resize_height, resize_width), check_size, encoded, encode_type)
-    done = convert(root_folder, list_file, db_name, backend, how)
+    bar = partial(tqdm, unit="image", disable=None, leave=False)
+    done = convert(root_folder, list_file, db_name, backend, how, progress=bar)
     skipped = f", {done.skipped} left out" if done.skipped else ""
     click.echo(f"written  {db_name} ({backend.upper()}): {done.written} records{skipped}")
     if done.skipped and not done.written and root_folder and not root_folder.endswith(os.sep):

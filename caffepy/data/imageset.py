@@ -1,6 +1,7 @@
 """A list of pictures as a database (tools/convert_imageset.cpp)."""
 
 import logging
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -17,6 +18,9 @@ from caffepy.proto.caffe_pb2 import Datum
 from caffepy.rng import process
 
 log = logging.getLogger("caffepy")
+
+Line = tuple[str, int]
+"""A picture's name and its label."""
 
 _AT_ONCE = 64
 """Lines whose pictures are in memory together."""
@@ -48,9 +52,17 @@ class Converted:
 
 
 def convert(
-    root_folder: str, source: PathLike, path: PathLike, backend: str = "lmdb", how: Conversion | None = None
+    root_folder: str,
+    source: PathLike,
+    path: PathLike,
+    backend: str = "lmdb",
+    how: Conversion | None = None,
+    *,
+    progress: Callable[[Sequence[Line]], Iterable[Line]] = iter,
 ) -> Converted:
     """Make database `path` of the pictures that `source` lists, below `root_folder`, which stands before every name.
+
+    progress   is given the lines and gives them back as they are worked on, as tqdm does
 
     Keys are the line's number, eight digits, and the name. A picture that cannot be read is left out, with an error in
     the log. Raises what DatabaseWriter raises; DataError where check_size finds a record of another size than the
@@ -63,7 +75,7 @@ def convert(
     log.info("A total of %d images.", len(lines))
     done, first_size = Converted(), -1
     with DatabaseWriter(path, backend) as database:
-        numbered = enumerate(lines)
+        numbered = enumerate(progress(lines))
         while part := list(islice(numbered, _AT_ONCE)):
             datums = side_by_side(lambda entry: _datum_or_none(root_folder + entry[1][0], entry[1][1], how), part)
             for (number, (name, _)), datum in zip(part, datums, strict=True):
@@ -95,7 +107,7 @@ def picture_datum(path: str, label: int, how: Conversion) -> Datum:
     return Datum(channels=channels, height=height, width=width, data=values.tobytes(), label=label, encoded=False)
 
 
-def _lines(source: PathLike) -> list[tuple[str, int]]:
+def _lines(source: PathLike) -> list[Line]:
     """The list's lines; none, as in Caffe, where it cannot be read."""
     try:
         return read_list(source)

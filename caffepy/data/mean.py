@@ -1,6 +1,7 @@
 """The mean picture of a database (tools/compute_image_mean.cpp)."""
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -14,6 +15,9 @@ from caffepy.data.threads import side_by_side
 from caffepy.data.transform import Values
 from caffepy.errors import DataError
 from caffepy.proto.caffe_pb2 import BlobProto
+
+Record = tuple[bytes, bytes]
+"""A key and a value."""
 
 _AT_ONCE = 64
 
@@ -38,8 +42,12 @@ class Mean:
         return BlobProto(num=1, channels=channels, height=height, width=width, data=self.values.reshape(-1))
 
 
-def compute_image_mean(source: PathLike, backend: str = "lmdb") -> Mean:
+def compute_image_mean(
+    source: PathLike, backend: str = "lmdb", *, progress: Callable[[Iterator[Record]], Iterable[Record]] = iter
+) -> Mean:
     """The mean of a database's records, pictures decoded as they are.
+
+    progress   is given the records and gives them back as they are worked on, as tqdm does
 
     Raises what `open_database` raises; DataError where the database is empty or a record's shape is not the first's.
     """
@@ -47,7 +55,7 @@ def compute_image_mean(source: PathLike, backend: str = "lmdb") -> Mean:
     name = f"{backend.upper()} {os.fspath(source)!r}"
     total, count = np.zeros((0, 0, 0), np.float32), 0
 
-    def values(record: tuple[bytes, bytes]) -> Values:
+    def values(record: Record) -> Values:
         what = f"{name}, key {record[0].decode(errors='replace')!r}"
         found = datum_values(parse_datum(record[1], what), what)
         if total.size and found.shape != total.shape:
@@ -55,7 +63,7 @@ def compute_image_mean(source: PathLike, backend: str = "lmdb") -> Mean:
         return found
 
     try:
-        records = database.records()
+        records = iter(progress(database.records()))
         if (first := next(records, None)) is None:
             raise DataError(f"{name} is empty: it holds no record")
         total = values(first).astype(np.float32)

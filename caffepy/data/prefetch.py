@@ -91,9 +91,11 @@ class Prefetcher:
 
     def take(self) -> Batch:
         """The next batch, to be given back. Raises what the thread met, again at every further call."""
-        start = perf_counter()
-        self._ahead.start()
-        found = self._error or self._ahead.ready.get()
+        start, ahead = perf_counter(), self._ahead
+        ahead.start()
+        if ahead.started and ahead.ready.empty() and not ahead.thread.is_alive() and self._error is None:
+            raise StateError("the data's thread is not in this process, which was forked; build the net in this one")
+        found = self._error or ahead.ready.get()
         self.waited += perf_counter() - start
         if isinstance(found, Batch):
             return found

@@ -196,6 +196,17 @@ def test_the_threads_error_comes_at_every_take_and_other_errors_come_as_they_are
         Prefetcher(maker(Broken())).take()
 
 
+def test_a_thread_that_a_fork_has_left_behind_is_told():
+    ahead = Prefetcher(maker(Counted()), depth=1)
+    ahead.take()
+    ahead._ahead.stop()
+    ahead._ahead.thread.join()
+    while not ahead._ahead.ready.empty():  # what the fork does not take along
+        ahead._ahead.ready.get()
+    with pytest.raises(StateError, match="the data's thread is not in this process"):
+        ahead.take()
+
+
 def test_closing_ends_it():
     ahead = Prefetcher(maker(Counted()))
     ahead.close()
