@@ -10,9 +10,16 @@ import numpy.typing as npt
 
 from caffepy.errors import ArgumentError, ImageError, MissingFileError, UnknownBlobError
 from caffepy.proto import caffe_pb2
+from caffepy.proto.files import check_regular
 from caffepy.proto.stored import blob_shape, blob_values, check_count
 
 Array = npt.NDArray[Any]
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+"""The decoders that pictures reach, of all that Pillow has: others are seldom tested, or run programs."""
+PIXEL_LIMIT = 89_478_485
+"""Height times width; from here on Pillow itself warns."""
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)
+"""What Pillow raises for a damaged picture."""
 _ROWS_AT_ONCE = 32  # of a sampling matrix, per product: few enough to skip its zeros, enough for BLAS
 
 # --- arrays and messages -----------------------------------------------------------------------------------------
@@ -245,15 +252,22 @@ def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True)
     if not (isinstance(filename, str | os.PathLike) or hasattr(filename, "read")):
         raise ArgumentError(f"load_image: expected a path or an open binary file, found {filename!r}")
     try:
-        with Image.open(filename) as picture:
+        if isinstance(filename, str | os.PathLike):
+            check_regular(filename)
+        with Image.open(filename, formats=FORMATS) as picture:
+            if picture.width * picture.height > PIXEL_LIMIT:
+                raise ValueError(f"{picture.width} x {picture.height} pixels; at most {PIXEL_LIMIT} are read")
             pixels = _pixels(picture)
+    except MissingFileError:
+        raise
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
         raise MissingFileError(
             f"load_image: cannot open '{filename}' ({error.strerror}): give the path of a picture"
         ) from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (*DAMAGED, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
-            f"load_image: '{filename}' is no picture Pillow can read ({error}): give a whole PNG, JPEG or TIFF, say"
+            f"load_image: '{filename}' is no picture Pillow can read ({error}): give a whole PNG, JPEG, BMP, GIF, PNM, "
+            "TIFF or WebP"
         ) from error
     if pixels.ndim == 2:
         return np.repeat(pixels[:, :, np.newaxis], 3 if color else 1, axis=2)

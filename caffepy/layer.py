@@ -56,6 +56,11 @@ class State:
         self._storage = SyncedArray(dtype)
 
     @property
+    def bytes(self) -> int:
+        """How large it is."""
+        return math.prod(self.shape) * np.dtype(self._storage.dtype).itemsize
+
+    @property
     def array(self) -> Any:
         """The memory in its declared shape and dtype."""
         return self._storage.array(math.prod(self.shape), self._access).reshape(self.shape)
@@ -202,6 +207,16 @@ class Layer:
     def reserve_workspace(self, count: int) -> None:
         """Ask, in `reshape`, for scratch memory of `count` floats; the layers of a net have it in common."""
         self._workspace_count = count
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Of the scratch memory that it asked for."""
+        return 4 * self._workspace_count
+
+    @property
+    def state_bytes(self) -> int:
+        """Of memory of its own."""
+        return sum(state.bytes for state in self._states.values())
 
     @property
     def workspace(self) -> Any:

@@ -2,6 +2,7 @@
 
 import io as streams
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -476,3 +477,22 @@ def test_datum_round_trip(dtype: type) -> None:
 def test_messages_that_do_not_fit_are_value_errors(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    "content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"DDS " + bytes(200), b"icns" + bytes(60)]
+)
+def test_only_common_formats_reach_a_decoder(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "picture.png").write_bytes(content)
+    with pytest.raises(CaffeError, match="give a whole PNG, JPEG, BMP, GIF, PNM, TIFF or WebP"):
+        io.load_image(tmp_path / "picture.png")
+
+
+def test_a_pipe_is_no_picture_and_the_number_of_pixels_is_limited(tmp_path: Path, monkeypatch) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(MissingFileError, match="is no regular file but a pipe or device"):
+        io.load_image(tmp_path / "pipe.png")
+    Image.new("1", (30, 20)).save(tmp_path / "large.png")
+    monkeypatch.setattr(io, "PIXEL_LIMIT", 599)
+    with pytest.raises(CaffeError, match="30 x 20 pixels; at most 599 are read"):
+        io.load_image(tmp_path / "large.png")

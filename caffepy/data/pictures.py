@@ -9,13 +9,10 @@ import numpy as np
 from caffepy.data.bilinear import Picture, resize
 from caffepy.data.files import PathLike, read_file
 from caffepy.errors import DataError
+from caffepy.io import DAMAGED, FORMATS, PIXEL_LIMIT
 
 log = logging.getLogger("caffepy")
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-"""The decoders that data reach, of all that Pillow has."""
-PIXEL_LIMIT = 89_478_485
-"""Height times width; from here on Pillow itself warns."""
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION = 274
 
@@ -41,7 +38,6 @@ def decode(data: bytes, color: bool | None, what: str) -> Picture:
     """
     from PIL import Image
 
-    damaged = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)
     bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
         try:
@@ -55,7 +51,7 @@ def decode(data: bytes, color: bool | None, what: str) -> Picture:
         raise
     except bombs as error:
         raise DataError(f"{what}: {error}; at most {PIXEL_LIMIT} pixels are read") from error
-    except damaged as error:
+    except DAMAGED as error:
         reason = "no PNG, JPEG, BMP, GIF, PNM, TIFF or WebP" if "cannot identify" in str(error) else error
         raise DataError(f"{what} cannot be decoded: {reason}") from error
 

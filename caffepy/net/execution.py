@@ -1,16 +1,16 @@
 """Passes over a net's layers: shapes settled, layers run in segments, each of them replayed on a GPU."""
 
-import math
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from caffepy import device, graph
-from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray, memory
+from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
 from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError, check_name, nearest
 from caffepy.layer import Layer
 from caffepy.net import plans
+from caffepy.net.budget import Budget
 from caffepy.net.replay import Replay
 from caffepy.net.rules import ActiveRules, Rule
 
@@ -46,11 +46,17 @@ class Execution:
     """Layers and the blobs between them, by index as in the wiring."""
 
     def __init__(
-        self, layers: list[Layer], wiring: graph.Wiring, blobs: list[Blob], loss_weights: list[list[float]]
+        self,
+        layers: list[Layer],
+        wiring: graph.Wiring,
+        blobs: list[Blob],
+        loss_weights: list[list[float]],
+        memory_limit: int | None = None,
     ) -> None:
         self.layers, self.wiring, self.blobs, self.loss_weights = layers, wiring, blobs, loss_weights
         self.callbacks = Callbacks()
         self.replay = Replay()
+        self.budget = Budget(memory_limit)
         self.stale = set(range(len(layers)))
         """Layers whose tops do not belong to the last forward pass."""
         self.rules: ActiveRules | None = None
@@ -80,8 +86,7 @@ class Execution:
             bottoms = [self.blobs[b] for b in self.wiring.bottoms[i]]
             layer.use_workspace(workspace)
             layer.setup([blob.shape for blob in bottoms])
-            for j, blob in enumerate(layer.blobs):
-                self._check_room(i, f"weight blob {j}", blob.shape)
+            self.budget.check(i, layer, {})
             if layer.shares != "no":
                 for top in self.wiring.tops[i]:
                     self.blobs[top].share_data(bottoms[0])
@@ -145,14 +150,14 @@ class Execution:
         self.replay.forget(i)
         self.renewed[i] += 1
         shapes = list(shapes)
-        for top, shape in zip(self.wiring.tops[i], shapes, strict=True):
-            self._check_room(i, f"top {self.wiring.blobs[top]!r}", shape)
+        tops, shared = self.wiring.tops[i], {*self.wiring.bottoms[i]}
+        if self.layers[i].shares != "no":
+            shared.update(tops)
+        own = {self.wiring.blobs[top]: shape for top, shape in zip(tops, shapes, strict=True) if top not in shared}
+        self.budget.check(i, self.layers[i], own)
+        for top, shape in zip(tops, shapes, strict=True):
             self.blobs[top].reshape(shape)
         self._settled[i] = bottoms, shapes, len(self.layers[i].blobs)
-
-    def _check_room(self, i: int, what: str, shape: Shape) -> None:
-        if (size := 4 * math.prod(shape)) > memory.limit():
-            raise self.layers[i].error(f"{what} of shape {shape} {memory.too_much(size)}")
 
     def _resolve(self, i: int, end: int) -> None:
         """Let a dynamic layer look at its bottoms; layers below settle where its tops are new."""

@@ -35,7 +35,8 @@ class Net:
     `weights` is a .caffemodel or .caffemodel.h5. `level` and `stages` choose layers by their include and exclude
     rules. `device` pins the net to a GPU, by its number, or to the "cpu", whatever the mode is.
     A Python layer's module is code that building the net runs: in an `untrusted` model only modules named in `allowed`
-    are imported.
+    are imported. A net whose forward pass needs more bytes than `memory_limit` (default: CAFFEPY_MEMORY_LIMIT, or the
+    machine's memory) is refused before it takes any.
     Raises MissingFileError, ProtoError, GraphError, LayerError, WeightsError or DeviceError.
     """
 
@@ -53,6 +54,7 @@ class Net:
         device: int | str | None = None,
         untrusted: bool = False,
         allowed: Iterable[str] = (),
+        memory_limit: int | None = None,
     ) -> None:
         self.phase = phase
         self._lock = PassLock(named(device))
@@ -67,7 +69,7 @@ class Net:
             self.param = graph.insert_splits(files.settled(graph.filter_net(own.net, state), phase))
             if untrusted:
                 self._check_modules(set(allowed))
-            self._build()
+            self._build(memory_limit)
             loaded = files.take_own(self.execution.layers, self.param_owners, own, state)
             if weights is not None:
                 loaded |= files.load(self.execution.layers, self.param_owners, weights).indices
@@ -80,11 +82,12 @@ class Net:
             )
         log.info("net %r: %d layers, outputs %s", self.param.name, len(self.execution.layers), ", ".join(self.outputs))
 
-    def _build(self) -> None:
+    def _build(self, memory_limit: int | None) -> None:
         layers = [self._make(i) for i in range(len(self.param.layer))]
         self.wiring = graph.wire(self.param)
         self.loss_weights = [self._loss_weights_of(layer) for layer in layers]
-        self.execution = Execution(layers, self.wiring, [Blob() for _ in self.wiring.blobs], self.loss_weights)
+        blobs = [Blob() for _ in self.wiring.blobs]
+        self.execution = Execution(layers, self.wiring, blobs, self.loss_weights, memory_limit)
         self.execution.set_up(SyncedArray())
         self.param_owners = self._share_params()
         self.plan = plans.plan_backward(self.param, self.wiring, self.execution.facts)

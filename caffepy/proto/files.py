@@ -35,13 +35,23 @@ def as_path(value: object, what: str) -> str:
 def open_binary(path: PathLike) -> BinaryIO:
     """The file, opened for unbuffered reading; MissingFileError if that cannot be."""
     try:
+        check_regular(path)
         return open(path, "rb", buffering=0)
+    except MissingFileError:
+        raise
     except ValueError as error:  # a NUL in it
         raise MissingFileError(f"{os.fspath(path)!r} is no path: {error}") from error
     except OSError as error:
         where = os.path.abspath(path)
         message = f"{os.fspath(path)}: cannot be opened ({error.strerror}); looked at {where}"
         raise MissingFileError(message + _about_backslashes(os.fspath(path))) from error
+
+
+def check_regular(path: PathLike) -> None:
+    """Raise MissingFileError for a pipe or device, whose reading may never end. Raises what os.stat raises."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise MissingFileError(f"{os.fspath(path)}: is no regular file but a pipe or device; give a file")
 
 
 def _about_backslashes(path: str) -> str:

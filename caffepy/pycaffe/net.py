@@ -41,7 +41,7 @@ class Net(OldNames, engine.Net):
         Net(network_file, weights, phase)
 
     and beyond pycaffe, `device`: a GPU's number or "cpu", which the net keeps to whatever the mode is; `untrusted`:
-    import no module for a Python layer, but those `allowed`.
+    import no module for a Python layer, but those `allowed`; `memory_limit`: the most bytes a forward pass may take.
 
     `network_file` is a prototxt, a .caffemodel that holds its own definition, or a NetParameter.
 
@@ -57,10 +57,12 @@ class Net(OldNames, engine.Net):
         device: int | str | None = None,
         untrusted: bool = False,
         allowed: Iterable[str] = (),
+        memory_limit: int | None = None,
         **kwargs: Any,
     ) -> None:
         phase, weights, level, stages = constructor_arguments(args, kwargs)
         beyond: dict[str, Any] = {"device": device, "untrusted": untrusted, "allowed": allowed}
+        beyond["memory_limit"] = memory_limit
         super().__init__(network_file, phase, weights=weights, level=level, stages=stages, **beyond)
         self._warned = False
         names = self.wiring.blobs

@@ -131,3 +131,10 @@ def test_a_nul_is_in_no_path() -> None:
         raise AssertionError
     with pytest.raises(MissingFileError, match="is no path"):
         open_binary("a\0b")
+
+
+def test_pipes_and_devices_are_no_sources(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(MissingFileError, match="is no regular file but a pipe or device"):
+            open_binary(path)

@@ -8,7 +8,15 @@ import pytest
 
 import caffepy as caffe
 from caffepy.device.cuda import why_not
-from caffepy.errors import ArgumentError, GraphError, LayerError, StateError, UnknownBlobError, UnknownLayerError
+from caffepy.errors import (
+    ArgumentError,
+    CaffeError,
+    GraphError,
+    LayerError,
+    StateError,
+    UnknownBlobError,
+    UnknownLayerError,
+)
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
 
@@ -367,3 +375,40 @@ def test_reshape_takes_arrays() -> None:
     assert blob.shape == (1, 2, 3, 4)
     blob.reshape(*np.array([4, 3], np.int64))
     assert blob.shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        ("1KB", r"layer 'data' \(Input\): top 'data' of shape .* needs 0.002 MB of memory, and there are 0.001 MB"),
+        ("1600", r"layer 'conv1' \(Convolution\): its forward pass needs|with the other layers the net needs"),
+        ("9 KB", r"layer '\w+' .*with the other layers the net needs .* MB of memory, and there are 0.009 MB"),
+        ("many", "CAFFEPY_MEMORY_LIMIT is 'many'; give bytes, or 500MB, or 8GB"),
+    ],
+)
+def test_memory_can_be_limited(limit: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAFFEPY_MEMORY_LIMIT", limit)
+    with pytest.raises(CaffeError, match=message):
+        make(CHAIN)
+
+
+def test_a_net_may_have_a_limit_of_its_own(tmp_path) -> None:
+    (tmp_path / "net.prototxt").write_text(CHAIN)
+    path = str(tmp_path / "net.prototxt")
+    total = caffe.Net(path, caffe.TEST).execution.budget.total
+    caffe.Net(path, caffe.TEST, memory_limit=total)
+    with pytest.raises(LayerError, match=r"layer 'fc' \(InnerProduct\): takes .*with the other layers the net needs"):
+        caffe.Net(path, caffe.TEST, memory_limit=total - 1)
+
+
+def test_a_net_within_the_limit_grows_until_it_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make(CHAIN)
+    total = net.execution.budget.total
+    assert total > 4 * (384 + 4 * 36 * 2 + 2 * 36 + 10)
+    monkeypatch.setenv("CAFFEPY_MEMORY_LIMIT", str(2 * total))
+    net.forward()
+    net.blobs["data"].reshape(200, 3, 8, 8)
+    with pytest.raises(LayerError, match="of memory, and there are"):
+        net.forward()
+    net.blobs["data"].reshape(2, 3, 8, 8)
+    net.forward()
