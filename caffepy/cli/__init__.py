@@ -1,31 +1,31 @@
-"""The `caffepy` program: one file for each subcommand."""
+"""The `caffepy` program: one file for each subcommand, in rooms where several are of one kind."""
 
 import click
 
 from caffepy import __version__
 from caffepy.cli.classify import classify
-from caffepy.cli.compute_image_mean import compute_image_mean
-from caffepy.cli.convert_imageset import convert_imageset
-from caffepy.cli.deepdream import deepdream
 from caffepy.cli.demo import demo
 from caffepy.cli.detect import detect
 from caffepy.cli.device_query import device_query
 from caffepy.cli.draw import draw
-from caffepy.cli.evaluate_saliency import evaluate_saliency
-from caffepy.cli.extract_features import extract_features
+from caffepy.cli.explain.deepdream import deepdream
+from caffepy.cli.explain.evaluate_saliency import evaluate_saliency
+from caffepy.cli.explain.localize import localize
+from caffepy.cli.explain.saliency import saliency
+from caffepy.cli.explain.visualize_class import visualize_class
 from caffepy.cli.info import info
-from caffepy.cli.localize import localize
-from caffepy.cli.parse_log import parse_log
-from caffepy.cli.plot_log import plot_log
-from caffepy.cli.resize_and_crop import resize_and_crop
 from caffepy.cli.run import run
-from caffepy.cli.saliency import saliency
 from caffepy.cli.test import test
 from caffepy.cli.time import time
+from caffepy.cli.tools.compute_image_mean import compute_image_mean
+from caffepy.cli.tools.convert_imageset import convert_imageset
+from caffepy.cli.tools.extract_features import extract_features
+from caffepy.cli.tools.parse_log import parse_log
+from caffepy.cli.tools.plot_log import plot_log
+from caffepy.cli.tools.resize_and_crop import resize_and_crop
+from caffepy.cli.tools.upgrade_net import upgrade_net
+from caffepy.cli.tools.upgrade_solver import upgrade_solver
 from caffepy.cli.train import train
-from caffepy.cli.upgrade_net import upgrade_net
-from caffepy.cli.upgrade_solver import upgrade_solver
-from caffepy.cli.visualize_class import visualize_class
 from caffepy.cli.warm_up import warm_up
 
 _COMMANDS = (

@@ -7,7 +7,7 @@ import click
 
 from caffepy import TEST, Net
 from caffepy.cli.command import Subcommand
-from caffepy.cli.features import extract_to_databases
+from caffepy.cli.tools.features import extract_to_databases
 from caffepy.errors import ArgumentError
 
 _LOGGING = {"minloglevel", "stderrthreshold", "log_dir", "v", "vmodule", "log_link", "max_log_size"}

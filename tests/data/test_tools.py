@@ -13,8 +13,8 @@ from PIL import Image
 import caffepy as caffe
 from caffepy.cli import caffe_tools
 from caffepy.cli import main as caffepy_main
-from caffepy.cli.features import extract_to_databases
-from caffepy.cli.resize_and_crop import square
+from caffepy.cli.tools.features import extract_to_databases
+from caffepy.cli.tools.resize_and_crop import square
 from caffepy.data.database import open_database
 from caffepy.data.encode import encode
 from caffepy.data.mean import compute_image_mean

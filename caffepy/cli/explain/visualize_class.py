@@ -5,7 +5,7 @@ from dataclasses import replace
 import click
 
 from caffepy.cli.command import Subcommand
-from caffepy.cli.explained import Explained, bar, explained_options
+from caffepy.cli.explain.explained import Explained, bar, explained_options
 from caffepy.errors import ArgumentError
 from caffepy.saliency import visualize_class as visualize
 from caffepy.saliency.synthesis.ascent import total_steps

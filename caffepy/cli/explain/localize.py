@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from caffepy.cli.command import Subcommand
-from caffepy.cli.explained import Explained, explained_options
+from caffepy.cli.explain.explained import Explained, explained_options
 from caffepy.saliency import localize as find
 from caffepy.saliency import named, pictures
 

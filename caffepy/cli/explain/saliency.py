@@ -12,7 +12,7 @@ from caffepy import Net, io
 from caffepy.blob import Floats
 from caffepy.cli.classes import Classes, find_target
 from caffepy.cli.command import Subcommand, Timed, timed
-from caffepy.cli.explained import bar
+from caffepy.cli.explain.explained import bar
 from caffepy.cli.model import load_net
 from caffepy.saliency import (
     METHODS,

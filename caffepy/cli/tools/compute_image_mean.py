@@ -5,7 +5,7 @@ from functools import partial
 import click
 
 from caffepy.cli.command import Subcommand
-from caffepy.cli.convert_imageset import BACKEND
+from caffepy.cli.tools.convert_imageset import BACKEND
 from caffepy.data.mean import compute_image_mean as compute
 from caffepy.proto.files import replacing
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from caffepy import Net
 from caffepy.cli.command import Subcommand
-from caffepy.cli.explained import Explained, bar, explained_options
+from caffepy.cli.explain.explained import Explained, bar, explained_options
 from caffepy.errors import ArgumentError, nearest
 from caffepy.saliency import Method, Saliency, metrics, named
 

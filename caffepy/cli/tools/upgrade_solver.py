@@ -3,7 +3,7 @@
 import click
 
 from caffepy.cli.command import Subcommand
-from caffepy.cli.upgrade_net import tell, write_text
+from caffepy.cli.tools.upgrade_net import tell, write_text
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.proto.upgrade import upgrade_solver as upgrade

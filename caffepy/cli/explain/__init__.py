@@ -1,0 +1,1 @@
+"""Commands that show why a net says what it says, and what it looks for."""
