@@ -249,7 +249,7 @@ def spec(**settings: Any) -> NetParameter:
         (lambda: L.Convolutoin, AttributeError, "no layer type 'Convolutoin'; did you mean 'Convolution'"),
         (lambda: P.Poolin.MAX, AttributeError, "no settings of 'Poolin'; did you mean 'Pooling'"),
         (lambda: P.Pooling.MAXX, AttributeError, "Pooling has no value 'MAXX'; did you mean 'MAX'"),
-        (lambda: P.InnerProduct.MAX, AttributeError, "it has none"),
+        (lambda: P.Threshold.MAX, AttributeError, "it has none"),
         (lambda: L.ReLU(L.DummyData(ntop=2)), TypeError, r"^ReLU input 0 is not a Top \(type is <class 'tuple'>\)"),
         (lambda: L.ReLU(ntop="1"), ArgumentError, "ntop is '1'"),
         (lambda: setattr(NetSpec(), "data", L.DummyData(ntop=2)), ArgumentError, "got 2 tops: give each a name"),
