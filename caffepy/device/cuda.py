@@ -78,7 +78,11 @@ class Cuda:
     def copy(self, source: Any, target: Any) -> None:
         """target = source."""
         with self._outside_of_passes():
-            self._cupy.copyto(target, source.reshape(target.shape))
+            whole = source.flags.c_contiguous and target.flags.c_contiguous and source.nbytes == target.nbytes
+            if whole and source.dtype == target.dtype:  # at a tenth of copyto's time on the host
+                target.data.copy_from_device_async(source.data, source.nbytes)
+            else:
+                self._cupy.copyto(target, source.reshape(target.shape))
 
     def upload(self, host: NDArray[Any], to: Any) -> "_Upload":
         """to = host, which may be written to again when the `_Upload` is done."""

@@ -46,9 +46,9 @@ MUTANTS = {
         "an_exception_in_a_pass",
     ),
     "copies on another stream": (
-        "            self._cupy.copyto(target, source.reshape(target.shape))\n",
-        "            with self._cupy.cuda.Stream(non_blocking=True):\n"
-        "                self._cupy.copyto(target, source.reshape(target.shape))\n",
+        "                target.data.copy_from_device_async(source.data, source.nbytes)\n",
+        "                with self._cupy.cuda.Stream(non_blocking=True):\n"
+        "                    target.data.copy_from_device_async(source.data, source.nbytes)\n",
         "gradients_in_a_loop",
     ),
     "an upload is not waited for": (
