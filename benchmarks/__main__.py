@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks cpu`, and likewise load, data and gpu.
+"""The command line: `python -m benchmarks cpu`, and likewise `train`, `load`, `data` and `gpu`.
 
 argparse, not click: what a GPU is measured with needs no more than NumPy, protobuf and CuPy.
 """
@@ -47,6 +47,11 @@ def parser() -> argparse.ArgumentParser:
     cpu_command.add_argument("--rounds", type=int, default=5, help="turns of each engine")
     cpu_command.add_argument("--passes", type=int, default=10, help="passes a turn at batch 1; fewer for larger ones")
     cpu_command.add_argument("--json", type=Path, default=RESULTS / "cpu.json", help="where the result goes")
+    train_command = command("train", train, "Training steps of LeNet and CaffeNet, beside PyTorch eager.")
+    train_command.add_argument("--batch", type=int, default=64, help="images of a step")
+    train_command.add_argument("--threads", type=int, default=machine.cores(), help="for both engines")
+    train_command.add_argument("--rounds", type=int, default=5, help="turns of each engine")
+    train_command.add_argument("--json", type=Path, default=RESULTS / "train.json", help="where the result goes")
     load_command = command("load", load, "Reading a 244 MB caffemodel into a net, beside reading the file's bytes.")
     load_command.add_argument("--rounds", type=int, default=7, help="turns of each way of reading")
     load_command.add_argument("--json", type=Path, default=RESULTS / "load.json", help="where the result goes")
@@ -83,6 +88,21 @@ def cpu(arguments: argparse.Namespace) -> int:
             print_result(results[-1])
     if not results[0]["differences"]:
         print("No peer is installed: these are caffepy's times alone, compared with nothing.")
+    save(arguments.json, {"threads": arguments.threads, "unit": "ms", "results": results})
+    return 0
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """`python -m benchmarks train`."""
+    from benchmarks.train import measure
+
+    results = []
+    for net, passes in (("lenet", 20), ("caffenet", 1)):
+        results.append(measure(net, arguments.batch, arguments.threads, arguments.rounds, passes))
+        for name, figures in results[-1]["step"].items():
+            unit = "" if name == "ratio" else " ms"
+            print(f"{net:10} {name:8} median {figures['median']:9.3f}{unit}, minimum {figures['minimum']:9.3f}{unit}")
+        print(f"{net:10} loss     {results[-1]['loss']}")
     save(arguments.json, {"threads": arguments.threads, "unit": "ms", "results": results})
     return 0
 

@@ -14,12 +14,12 @@ PAUSE = 0.1
 
 
 class Engine:
-    """A worker process; see benchmarks.worker."""
+    """A worker process; see benchmarks.worker and benchmarks.train_worker."""
 
-    def __init__(self, engine: str, net: str, batch: int, threads: int) -> None:
+    def __init__(self, engine: str, net: str, batch: int, threads: int, worker: str = "worker") -> None:
         environment = dict(os.environ)
         environment |= {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-        command = [sys.executable, "-m", "benchmarks.worker", engine, net, str(batch), str(threads)]
+        command = [sys.executable, "-m", f"benchmarks.{worker}", engine, net, str(batch), str(threads)]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment)
 
