@@ -41,8 +41,9 @@ class Log:
 def parse_log(path: str | PathLike[str]) -> Log:
     """Read a log with either of glog's prefixes; what else stands in the file is passed over.
 
-    Seconds count from the line `Solving`. A rate is the one logged last before its row; the first row, where none was,
-    takes the second's. Raises MissingFileError; ProtoError where no iteration is found.
+    Seconds count from the first line `Solving`: a run that was resumed goes on. A rate is the one logged last before
+    its row; the first row, where none was, takes the second's. Raises MissingFileError; ProtoError where there is no
+    iteration.
     """
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
@@ -70,14 +71,15 @@ class _Reader:
     def __init__(self) -> None:
         self._log = Log()
         self._start: datetime | None = None
+        self._solving = False
         self._last: datetime | None = None
         self._iteration, self._rate, self._net = -1, math.nan, 0
         self._places = {"train": (0, 0), "test": (0, 0)}
 
     def read(self, lines: Iterable[str]) -> Log:
         for when, text in self._dated(lines):
-            if "Solving" in text or self._start is None:
-                self._start = when
+            if self._start is None or ("Solving" in text and not self._solving):
+                self._start, self._solving = when, "Solving" in text
             if match := _ITERATION.search(text):
                 self._iteration = int(match[1])
             if self._iteration < 0:

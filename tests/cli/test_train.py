@@ -215,3 +215,23 @@ def test_a_full_disk_is_told_and_tried_again(folder: Path) -> None:
     assert "Optimization Done." in done.stderr
     assert done.returncode == 0
     assert [*folder.glob("s_*")] == []
+
+
+@pytest.mark.usefixtures("folder")
+def test_bad_records_are_left_out_on_request(folder: Path) -> None:
+    from PIL import Image
+
+    for i in range(4):
+        Image.new("RGB", (4, 3), (i, 2 * i, 3 * i)).save(folder / f"{i}.png")
+    (folder / "2.png").write_bytes(b"no picture")
+    (folder / "list.txt").write_text("".join(f"{i}.png {i}\n" for i in range(4)))
+    data = (
+        'layer { name: "data" type: "ImageData" top: "data" top: "label"'
+        ' image_data_param { source: "list.txt" batch_size: 3 } }'
+    )
+    Path("net.prototxt").write_text(f'name: "small" {data} {NET[NET.index("layer { name: " + chr(34) + "conv") :]}')
+    solver('max_iter: 4 snapshot_prefix: "s"')
+    assert train("solver.prototxt").exit_code == 1
+    result = train("solver.prototxt", "--skip-bad-records")
+    assert result.exit_code == 0
+    assert re.search(r"layer 'data': [1-9]", result.stderr)

@@ -73,6 +73,12 @@ def test_a_log_over_new_year_and_with_other_text(tmp_path: Path) -> None:
     assert [round(row["Seconds"], 3) for row in parse_log(path).train] == [0.002, 10.5]
 
 
+def test_a_run_that_was_resumed(tmp_path: Path) -> None:
+    path = written(tmp_path, "x", "Solving a", "Iteration 0, Testing net (#0)", "    Test net output #0: acc = 1")
+    path.write_text(path.read_text() + "I1231 23:59:59.001000 7 a.cpp:1] Solving a\n" + path.read_text()[-160:])
+    assert [row["Seconds"] for row in parse_log(path).test] == [0.002, 0.002]
+
+
 def test_errors(tmp_path: Path) -> None:
     with pytest.raises(MissingFileError, match="No such file"):
         parse_log(tmp_path / "none")
