@@ -57,6 +57,8 @@ def _complete_prefix(param: SolverParameter, path: str) -> None:
 def check(param: SolverParameter, kind: str) -> None:
     """Raise SolverError for settings that contradict each other or the solver's type, before any net is built."""
     check_train_net(param)
+    if param.snapshot and not param.HasField("snapshot_prefix"):
+        raise SolverError("snapshot is given and snapshot_prefix is not; give it, too")
     if param.average_loss < 1:
         raise SolverError(f"average_loss: {param.average_loss}; give at least 1")
     if param.iter_size < 0:

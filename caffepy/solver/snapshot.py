@@ -47,13 +47,21 @@ def write(param: SolverParameter, net: Net, iteration: int, current_step: int, h
     try:
         with replacing(state) as beside:
             (_write_hdf5 if hdf5 else _write_binary)(
-                beside, State(iteration, model, current_step, [blob.data for blob in history])
+                beside, State(iteration, model, current_step, [_values(blob) for blob in history])
             )
     except (CaffeError, OSError):
         if not os.path.exists(state):
             os.unlink(model)
         raise
     return state
+
+
+def _values(blob: Blob) -> Floats:
+    """For reading; of a blob that was never used zeros, without making its memory."""
+    if not blob.data_storage.generation:
+        return np.zeros(blob.shape, np.float32)
+    values: Floats = blob.data_storage.read_host(blob.count).reshape(blob.shape)
+    return values
 
 
 def check_prefix(prefix: str) -> None:

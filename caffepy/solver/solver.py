@@ -59,7 +59,7 @@ class Solver:
         self._clearing = Clearing(self._update)
         self._callbacks: list[tuple[Callable[[], object], Callable[[], object]]] = []
         self._smoothed = SmoothedLoss(1, 0)
-        self._stopped = self._stepped = False
+        self._stopped = self._stepped = self._unsaved = False
         self._shown_at = 0, time.monotonic()
         say("solver.cpp:57", "Solver scaffolding done.")
 
@@ -117,7 +117,8 @@ class Solver:
             say("solver.cpp:297", f"Restoring previous solver status from {fspath(resume_file)}")
             self.restore(resume_file)
         self.step(self.param.max_iter - self.iter)
-        if self.param.snapshot_after_train and not (self.param.snapshot and self.iter % self.param.snapshot == 0):
+        saved = self.param.snapshot and self.iter % self.param.snapshot == 0
+        if self._unsaved or (self.param.snapshot_after_train and not saved):
             self.snapshot()
         if self._stopped:
             say("solver.cpp:311", "Optimization stopped early.")
@@ -308,7 +309,9 @@ class Solver:
         """Write a snapshot; where that fails, say so and go on."""
         try:
             self.snapshot()
+            self._unsaved = False
         except CaffeError as error:
+            self._unsaved = True
             say(
                 "solver.cpp:448",
                 f"no snapshot at iteration {self.iter}: {error}; training goes on, the next snapshot tries again",

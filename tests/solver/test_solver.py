@@ -351,6 +351,8 @@ class TestWeights:
         np.testing.assert_array_equal(made.net.params["conv"][0].data, before)
         state = SolverState()
         state.ParseFromString(Path(made.snapshot()).read_bytes())
+        made.step(1)
+        assert len(made._update._active) == (4 if kind == "Adam" else 3)
         history = np.array(state.history[0].data)
         expected = (0.1 + 0.9 * 0.1) * 0.5 * before.ravel() if kind == "Adam" else np.zeros(before.size)
         np.testing.assert_allclose(history, expected, 1e-5)
@@ -371,6 +373,7 @@ class TestErrors:
             ("test_iter: 1", "there are test nets, and test_interval is 0"),
             ('test_net: "net.prototxt" test_interval: 1', "0 test_iter for 1 test net"),
             ("test_iter: 1 test_iter: 1 test_state { } test_interval: 1", r"1 test_state for 2 test net\(s\)"),
+            ("snapshot: 1", "snapshot is given and snapshot_prefix is not"),
             ('snapshot: 1 snapshot_prefix: "nowhere/x"', "snapshot_prefix: 'nowhere/x': cannot write there"),
         ],
     )
@@ -460,3 +463,14 @@ def test_what_caffes_own_tests_check(folder: Path) -> None:
     assert made.iter == 1
     made.solve()
     assert made.iter == 100
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+def test_a_net_without_weights_trains_nothing(mode: str) -> None:
+    layers = (
+        NET[: NET.index('layer { name: "conv"')] + 'layer { name: "s" type: "Silence" bottom: "data" bottom: "label" }'
+    )
+    with running(mode):
+        made = solver("clip_gradients: 1", f"train_net_param {{ {layers} }}")
+        made.step(2)
+    assert made.iter == 2
