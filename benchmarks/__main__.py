@@ -59,6 +59,13 @@ def parser() -> argparse.ArgumentParser:
     data_command.add_argument("--rounds", type=int, default=7, help="turns of each way")
     data_command.add_argument("--pictures", type=int, default=256, help="JPEGs to decode")
     data_command.add_argument("--json", type=Path, default=RESULTS / "data.json", help="where the result goes")
+    saliency_command = command("saliency", saliency, "Saliency methods beside Captum and pytorch-grad-cam.")
+    saliency_command.add_argument("--nets", default="googlenet", help="comma-separated: googlenet, squeezenet")
+    saliency_command.add_argument("--methods", help="comma-separated; by default all")
+    saliency_command.add_argument("--threads", type=int, default=machine.cores(), help="for every engine")
+    saliency_command.add_argument("--rounds", type=int, default=3, help="turns of each engine")
+    saliency_command.add_argument("--passes", type=int, default=2, help="maps a turn")
+    saliency_command.add_argument("--json", type=Path, default=RESULTS / "saliency.json", help="where the result goes")
     gpu_command = command("gpu", gpu, "The GPU's ceilings, every layer and whole nets, beside cuDNN through PyTorch.")
     gpu_command.add_argument("--nets", type=_nets, help="comma-separated; by default all")
     gpu_command.add_argument("--batch", type=_numbers, help="comma-separated batch sizes; by default 1,16,256")
@@ -125,6 +132,21 @@ def data(arguments: argparse.Namespace) -> int:
     result = measure(arguments.rounds, arguments.pictures)
     print(json.dumps(result, indent=2))
     save(arguments.json, result)
+    return 0
+
+
+def saliency(arguments: argparse.Namespace) -> int:
+    """`python -m benchmarks saliency`."""
+    from benchmarks.saliency import line, measure
+    from caffepy.saliency import METHODS, named
+
+    wanted = [named(name).name for name in arguments.methods.split(",")] if arguments.methods else list(METHODS)
+    results = []
+    for net in arguments.nets.split(","):
+        for method in wanted:
+            results.append(measure(net, method, arguments.threads, arguments.rounds, arguments.passes))
+            print(line(results[-1]), flush=True)
+            save(arguments.json, {"threads": arguments.threads, "results": results})
     return 0
 
 

@@ -65,7 +65,8 @@ def _side_by_side(model: zoo.EmbeddedModel, images: list[Floats], results: list[
             (best,) = classes.top(1)
             row = [pictures.Panel(pictures.enlarged(pictures.to_picture(image), _SIDE), classes.name(best))]
             for name in _METHODS:
-                found = named(name)(net, image.transpose(2, 0, 1)[np.newaxis], best)
+                data, layer = image.transpose(2, 0, 1)[np.newaxis], "conv3" if name.endswith("cam") else None
+                found = named(name)(net, data, best, layer=layer)
                 row.append(pictures.Panel(found.panel(longest=_SIDE).picture, name))
             rows.append(row)
     return pictures.grid(rows)

@@ -8,6 +8,7 @@ layers run backward, `methods` what is made of that, `result` and `pictures` how
 
 from caffepy.saliency import metrics
 from caffepy.saliency.detection import Box
+from caffepy.saliency.labels import read_labels
 from caffepy.saliency.localization import Localization, localize
 from caffepy.saliency.maps import channel_maximum, saliency_map, score_gradient
 from caffepy.saliency.method import METHODS, Method, named
@@ -87,6 +88,7 @@ __all__ = [
     "metrics",
     "named",
     "occlusion",
+    "read_labels",
     "rise",
     "saliency_map",
     "score_cam",

@@ -9,7 +9,7 @@ from caffepy.errors import ArgumentError, nearest
 from caffepy.net import Net
 from caffepy.net.gradient import VersionName
 from caffepy.saliency.result import Fold, Saliency, of_subject
-from caffepy.saliency.subject import Subject, opened
+from caffepy.saliency.subject import Subject, check_finite, opened
 
 Compute = Callable[..., Sequence[Any]]
 """(subject, **parameters) -> for each goal an array on the device, images first."""
@@ -90,6 +90,7 @@ class Method:
         except TypeError as error:
             raise ArgumentError(f"{self.name}: {error}; it takes {self.parameters}") from error
         arrays = list(self.compute(subject, **chosen))
+        check_finite(subject, arrays)
         shown = {name: value.name if isinstance(value, Method) else value for name, value in chosen.items()}
         return of_subject(subject.net, self.name, shown, arrays, subject, self._fold(chosen), preprocess)
 

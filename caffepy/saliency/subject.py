@@ -225,10 +225,11 @@ def most_images(net: Net, images: int) -> int:
     return max(1, min(_MOST, room // max(1, each)))
 
 
-def check_finite(subject: Subject) -> None:
-    """Raise ArgumentError where a score is no number, naming the weights that are to blame."""
+def check_finite(subject: Subject, maps: Sequence[Any] = ()) -> None:
+    """Raise ArgumentError where a score, or a value of a map on the host, is no number, naming the weights to blame."""
     scores = subject.scores()
-    if np.isfinite(scores).all():
+    on_host = [values for values in maps if isinstance(values, np.ndarray)]
+    if np.isfinite(scores).all() and all(np.isfinite(values).all() for values in on_host):
         return
     for layer in subject.net.execution.layers:
         for i, blob in enumerate(layer.blobs):
@@ -236,4 +237,4 @@ def check_finite(subject: Subject) -> None:
                 raise ArgumentError(
                     f"weights {i} of layer {layer.name!r} ({layer.type}) hold values that are not finite"
                 )
-    raise ArgumentError(f"the score is {scores.ravel()[~np.isfinite(scores.ravel())][0]}; is the image on its scale?")
+    raise ArgumentError(f"scores {scores.ravel()} or their map are not all finite; is the image on its scale?")

@@ -53,6 +53,8 @@ def rise(
 ) -> list[Any]:
     """The mean of random masks, weighted by the score of what they let through (Petsiuk et al. 2018, 1806.07421).
 
+    Less its own mean over the image, so that what lowers the score is below 0.
+
     masks        how many
     cells        of a mask, along each side
     probability  that a cell lets through
@@ -74,7 +76,8 @@ def rise(
         random_masks(*given, cells + 1, *sides, height, width, made)
 
     sums, _ = _try(subject, masks, draw, uploaded(baseline_of(subject, baseline)), covering=False)
-    return [uploaded(total / (masks * probability)) for total in sums]
+    maps = sums / np.float32(masks * probability)
+    return [uploaded(of_goal) for of_goal in maps - maps.mean(axis=(2, 3), keepdims=True)]
 
 
 def _try(
