@@ -14,10 +14,8 @@ from caffepy.proto.files import check_regular
 from caffepy.proto.stored import blob_shape, blob_values, check_count
 
 Array = npt.NDArray[Any]
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
-"""The decoders that pictures reach, of all that Pillow has: others are seldom tested, or run programs."""
-PIXEL_LIMIT = 89_478_485
-"""Height times width; from here on Pillow itself warns."""
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # others are seldom tested, or run programs
+PIXEL_LIMIT = 89_478_485  # height times width; from here on Pillow itself warns
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)
 """What Pillow raises for a damaged picture."""
 _ROWS_AT_ONCE = 32  # of a sampling matrix, per product: few enough to skip its zeros, enough for BLAS
@@ -178,13 +176,9 @@ class Transformer:
         self.raw_scale[in_] = scale
 
     def set_mean(self, in_: str, mean: npt.ArrayLike) -> None:
-        """Sets what is subtracted: (channels,), (height, width) or (channels, height, width), in input order.
-
-        A picture of another size is resized, as in pycaffe since 2017; axes of length 1 stand for all of the input's.
-        """
+        """Sets what is subtracted: (channels,), (height, width) or (channels, height, width), resized to the input."""
         dims, values = self._dims(in_), np.asarray(mean)
-        if values.ndim == 1:
-            values = values[:, np.newaxis, np.newaxis]
+        values = values[:, np.newaxis, np.newaxis] if values.ndim == 1 else values
         channels = values.shape[0] if values.ndim == 3 else 1
         fits = channels == dims[1] or (channels == 1 and np.ndim(mean) == 3)
         if values.ndim not in (2, 3) or not values.size or len(dims) != 4 or not fits:
