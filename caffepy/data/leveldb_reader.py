@@ -31,6 +31,7 @@ class LeveldbReader:
     def __init__(self, source: PathLike) -> None:
         self.source = os.fspath(source)
         plyvel = import_plyvel()
+        self._library_error: type[Exception] = plyvel.Error
         where = folder(source, "LEVELDB", ("CURRENT",))
         try:
             self._copy = tempfile.mkdtemp(prefix="caffepy-leveldb-")
@@ -58,7 +59,7 @@ class LeveldbReader:
                         where = f"LEVELDB {self.source!r}, key {key!r}"
                         raise DataError(f"{where}: {len(value)} bytes; more than {RECORD_LIMIT} are not read")
                     yield key, value
-        except import_plyvel().Error as error:
+        except self._library_error as error:
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> DataError:

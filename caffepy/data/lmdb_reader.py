@@ -83,6 +83,7 @@ class LmdbReader:
         if not metas:
             raise DataError(f"LMDB {self.source!r}: its data.mdb is no LMDB file of version {_VERSION}")
         newest = max(metas, key=lambda meta: meta.transaction)
+        self._size = os.fstat(self._file.fileno()).st_size  # a writer lets the file grow before it says so
         if (newest.last_page + 1) * self._page_size > self._size:
             raise self._damaged(
                 f"{(newest.last_page + 1) * self._page_size} bytes are expected, {self._size} are there"

@@ -30,7 +30,7 @@ class ImageData(PrefetchingLayer):
         source = ImageListSource(
             p.source,
             p.root_folder,
-            color=p.is_color,
+            color=p.images_in_color if p.HasField("images_in_color") else p.is_color,
             size=(p.new_height, p.new_width),
             shuffle=Mt19937(process().draw()) if p.shuffle else None,
         )
