@@ -60,11 +60,12 @@ extern "C" __global__ void fold_statistics(
 extern "C" __global__ void rescale_backward(
     int count, const float* bottom_data, const float* top_data, int half, const float* top_diff,
     const float* derivative, float* bottom_diff) {
-  FOR_EACH(i, count) {
-    const int image = i < half ? i : i - half;
+  FOR_EACH(image, half) {  // both halves by one thread: bottom_diff may be top_diff
     const float step = bottom_data[image] - bottom_data[image + half];
     const float slope = (top_data[image] - top_data[image + half]) / step;
-    bottom_diff[i] = fabsf(step) >= 1e-7f ? top_diff[image] * slope : derivative[image];
+    const float found = fabsf(step) >= 1e-7f ? top_diff[image] * slope : derivative[image];
+    bottom_diff[image] = found;
+    bottom_diff[image + half] = found;
   }
 }
 

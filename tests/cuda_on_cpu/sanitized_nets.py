@@ -1,21 +1,26 @@
-"""Golden nets that launch every kernel between them: what runs under the sanitizers.
+"""Golden nets, saliency methods and solvers that launch every kernel between them: what runs under the sanitizers.
 
-What the nets compute is checked elsewhere.
+What they compute is checked elsewhere.
 """
 
+import inspect
 import warnings
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 import caffepy
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, Phase
-from caffepy.saliency import channel_maximum
+from caffepy.saliency import METHODS, Method, channel_maximum, lrp
 from tests.cuda_on_cpu import enable
 from tests.kernels.recording import recording
 from tests.kernels.test_compile import RARE
 from tests.layers import golden
+from tests.nets import make, noise
+from tests.saliency.nets import MIXED, NORMALIZED
+from tests.solver.test_solver import NET, TYPES, settings
 
 SPLIT = """
 force_backward: true
@@ -26,6 +31,15 @@ layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc"
         inner_product_param { num_output: 400 weight_filler { type: "xavier" } } }
 """
 """Backward passes of many terms and few results."""
+
+WITH_LRN = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 4 } } }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" std: 0.3 } } }
+layer { name: "lrn" type: "LRN" bottom: "conv" top: "lrn" lrn_param { local_size: 3 } }
+layer { name: "fc" type: "InnerProduct" bottom: "lrn" top: "fc"
+        inner_product_param { num_output: 6 weight_filler { type: "gaussian" std: 0.3 } } }
+"""
 
 MULTIPROCESSORS = 132
 """As many as an H200 has: whether a product is split depends on it."""
@@ -77,10 +91,32 @@ def _passes(name: str) -> None:
         for blob in net.outputs:
             if not net.blob_loss_weights[blob]:
                 net.blobs[blob].diff[...] = np.linspace(-1, 1, net.blobs[blob].count).reshape(net.blobs[blob].shape)
+        caffepy.set_param_diffs("always")
         net.backward()
+        caffepy.set_param_diffs("deferred")
     for gradient in net.gradient(dict.fromkeys(net.outputs, 1.0)).values():
         if gradient.ndim == 4:
             channel_maximum(gradient)
+
+
+def other_packages() -> None:
+    """What saliency, rules and solvers launch, in GPU mode."""
+    few = {"samples": 2, "steps": 2, "masks": 4, "iterations": 2}
+    for method in METHODS.values():
+        known = inspect.signature(method.compute).parameters
+        _explained(method, MIXED, **{name: value for name, value in few.items() if name in known})
+    _explained(lrp, NORMALIZED, composite="epsilon-gamma")
+    _explained(METHODS["deeplift"], WITH_LRN)
+    for kind, more in TYPES.items():
+        param = settings(f'type: "{kind}" {more} clip_gradients: 0.01', net="")
+        param.net_param.CopyFrom(prototxt.parse(NET, NetParameter))
+        caffepy.get_solver(param).step(2)
+
+
+def _explained(method: Method, net: str, **parameters: Any) -> None:
+    made = make(net)
+    shape = made.blobs["data"].shape
+    method(made, noise(*shape)[:1], [1], **parameters)
 
 
 def main() -> None:
@@ -89,6 +125,7 @@ def main() -> None:
         enable().multiprocessors = MULTIPROCESSORS
         caffepy.set_mode_gpu()
         _passes(name)
+    other_packages()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ import pytest
 
 from caffepy.device import source
 from tests.cuda_on_cpu import build, sanitize, sanitized_nets
+from tests.cuda_on_cpu.module import Function, Module
+from tests.gpu_mode import running
 
 
 @pytest.mark.parametrize("kind", ["address", "thread"])
@@ -15,6 +17,21 @@ def test_sanitizers_say_nothing_of_the_kernels(kind: str) -> None:
     assert outcome.returncode == 0, outcome.output
 
 
-def test_the_nets_launch_every_kernel() -> None:
+def test_every_kernel_is_launched(monkeypatch: pytest.MonkeyPatch) -> None:
     there = {(file.name, name) for file in source.folder().rglob("*.cu") for name in build.kernels(file.read_text())}
-    assert there - set().union(*sanitized_nets.chosen().values()) == set()
+    by_layers = set().union(*sanitized_nets.chosen().values())
+    assert there - by_layers - _launched_by_other_packages(monkeypatch) == set()
+
+
+def _launched_by_other_packages(monkeypatch: pytest.MonkeyPatch) -> set[sanitized_nets.Kernel]:
+    found = set()
+
+    def noted(module: Module, name: str) -> Function:
+        found.add((module.file, name))
+        return function(module, name)
+
+    function = Module.function
+    monkeypatch.setattr(Module, "function", noted)
+    with running("gpu-ascending"):
+        sanitized_nets.other_packages()
+    return found
