@@ -30,9 +30,9 @@ class LeveldbReader:
 
     def __init__(self, source: PathLike) -> None:
         self.source = os.fspath(source)
+        where = folder(source, "LEVELDB", ("CURRENT",))
         plyvel = import_plyvel()
         self._library_error: type[Exception] = plyvel.Error
-        where = folder(source, "LEVELDB", ("CURRENT",))
         try:
             self._copy = tempfile.mkdtemp(prefix="caffepy-leveldb-")
         except OSError as error:

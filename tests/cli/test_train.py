@@ -17,6 +17,7 @@ import caffepy
 from caffepy.cli import main
 from caffepy.solver.parse_log import parse_log
 from tests.cli.test_caffe import run as caffe
+from tests.shared import ROOT
 from tests.solver.test_solver import NET, SOLVER
 
 GLOG = re.compile(r"[IWE]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ \S+:\d+\] ")
@@ -25,6 +26,7 @@ GLOG = re.compile(r"[IWE]\d{4} \d\d:\d\d:\d\d\.\d{6} +\d+ \S+:\d+\] ")
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of processes that a test starts
     (tmp_path / "net.prototxt").write_text(NET)
     solver('max_iter: 4 display: 2 test_iter: 1 test_interval: 2 snapshot_prefix: "s"')
     return tmp_path

@@ -39,6 +39,7 @@ def idx(array: np.ndarray) -> bytes:
 def test_pictures_database_and_training(
     name: str, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("lmdb")
     chance = np.random.default_rng(0)
     images, labels = chance.integers(0, 256, (70, 28, 28)), chance.integers(0, 10, 70)
     for part in ("train", "t10k"):

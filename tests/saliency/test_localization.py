@@ -30,6 +30,7 @@ def scene() -> tuple[Any, np.ndarray]:
 
 
 def test_the_box_is_the_objects_and_not_the_maps() -> None:
+    pytest.importorskip("cv2")
     net, picture = scene()
     found = saliency.localize(net, picture, 1, preprocess=Preprocess())
     np.testing.assert_allclose(found.box, (20, 10, 36, 26), atol=1)
@@ -40,6 +41,7 @@ def test_the_box_is_the_objects_and_not_the_maps() -> None:
 
 
 def test_a_map_that_points_nowhere() -> None:
+    pytest.importorskip("cv2")
     net, picture = scene()
     with pytest.raises(ArgumentError, match="the map points nowhere"):
         saliency.localize(net, picture, 0, preprocess=Preprocess())

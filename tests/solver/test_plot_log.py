@@ -11,6 +11,7 @@ from tests.solver.test_parse_log import GOLDEN
 
 
 def test_png_and_svg(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
     log = GOLDEN / "train_log.txt"
     plot_log.plot_log([log], tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
@@ -21,6 +22,7 @@ def test_png_and_svg(tmp_path: Path) -> None:
 
 
 def test_every_output_has_its_curve() -> None:
+    pytest.importorskip("matplotlib")
     log = plot_log.parse_log(GOLDEN / "train_log.txt")
     figure = plot_log._figure({"log": log}, "title")
     losses, tests, rate = figure.axes

@@ -67,6 +67,7 @@ def test_deepdream(tmp_path: Path) -> None:
 
 
 def test_localize(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
     out, picture = tmp_path / "bag.png", str(MODEL.samples[8].picture)
     result = call("localize", *files(picture), "--json", "-o", str(out))
     assert result.exit_code == 0, result.output
