@@ -62,8 +62,33 @@ class _Frame:
         return (width, height) if self.flat else (height, width)
 
 
-def render(name: str, rankdir: str, nodes: Mapping[str, Node], edges: Sequence[Edge]) -> str:
-    """The picture of a graph whose edges run in `rankdir`: LR, RL, TB or BT."""
+@dataclass(frozen=True)
+class Placed:
+    """Where everything of a graph goes: x and y of middles, widths and heights, in pixels."""
+
+    boxes: dict[str, tuple[Point, tuple[float, float]]]
+    """The middle and the size of each node, by its key, in the order of the ranks."""
+    curves: list["Curve"]
+    bounds: tuple[float, float, float, float]
+    """The least and greatest x and y, with a margin."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """An edge's way as an SVG path."""
+
+    source: str
+    target: str
+    path: str
+    both: bool
+    """Whether an edge runs back, too."""
+    label: str
+    at: Point
+    """Where the label goes."""
+
+
+def place(rankdir: str, nodes: Mapping[str, Node], edges: Sequence[Edge]) -> Placed:
+    """Lay out a graph whose edges run in `rankdir`: LR, RL, TB or BT."""
     frame = _Frame(rankdir)
     sizes = {key: _size(node.label) for key, node in nodes.items()}
     lengths = {key: frame.extent(*size)[0] for key, size in sizes.items()}
@@ -71,21 +96,31 @@ def render(name: str, rankdir: str, nodes: Mapping[str, Node], edges: Sequence[E
     joined, labels = _joined(edges)
     layout = arrange(breadths, list(joined), _BETWEEN)
     middles, thick = _along(layout, lengths, labels, frame)
-    shapes, labelled = [], []
+    curves = []
     for (source, target), way in zip(joined, layout.ways, strict=True):
-        points = _way(way, layout, middles, lengths, thick)
-        both = ' marker-start="url(#tail)"' if joined[source, target] else ""
-        curve = _curve([frame.point(*point) for point in points], frame)
-        shapes.append(f'<path class="edge" d="{curve}" marker-end="url(#head)"{both}/>')
-        if label := labels.get((source, target)):
-            (x0, y0), (x1, y1) = frame.point(*points[0]), frame.point(*points[1])
-            labelled.append(_label(label, ((x0 + x1) / 2, (y0 + y1) / 2)))
-    shapes += labelled
-    for r, rank in enumerate(layout.ranks):
-        for key in rank:
-            if isinstance(key, str):
-                shapes.append(_shape(nodes[key], frame.point(middles[r], layout.places[key]), sizes[key]))
-    return _document(name, shapes, _bounds(layout, middles, thick, sizes, frame))
+        points = [frame.point(*point) for point in _way(way, layout, middles, lengths, thick)]
+        (x0, y0), (x1, y1) = points[:2]
+        label, at = labels.get((source, target), ""), ((x0 + x1) / 2, (y0 + y1) / 2)
+        curves.append(Curve(source, target, _curve(points, frame), joined[source, target], label, at))
+    boxes = {
+        key: (frame.point(middles[r], layout.places[key]), sizes[key])
+        for r, rank in enumerate(layout.ranks)
+        for key in rank
+        if isinstance(key, str)
+    }
+    return Placed(boxes, curves, _bounds(layout, middles, thick, sizes, frame))
+
+
+def render(name: str, rankdir: str, nodes: Mapping[str, Node], edges: Sequence[Edge]) -> str:
+    """The picture of a graph whose edges run in `rankdir`: LR, RL, TB or BT."""
+    placed = place(rankdir, nodes, edges)
+    shapes = []
+    for curve in placed.curves:
+        both = ' marker-start="url(#tail)"' if curve.both else ""
+        shapes.append(f'<path class="edge" d="{curve.path}" marker-end="url(#head)"{both}/>')
+    shapes += [_label(curve.label, curve.at) for curve in placed.curves if curve.label]
+    shapes += [_shape(nodes[key], middle, size) for key, (middle, size) in placed.boxes.items()]
+    return _document(name, shapes, placed.bounds)
 
 
 def _size(label: str) -> tuple[float, float]:
