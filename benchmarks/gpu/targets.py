@@ -113,4 +113,4 @@ def _bandwidths(result: Result) -> list[Target]:
 
 def _host(result: Result) -> Target:
     hosts = [net["host"] for net in result["nets"] if "host" in net and net["batch"] == 1]
-    return Target("host time of a replayed forward + gradient, the worst net: us", max(hosts, default=None), 30, True)
+    return Target("host time of a replayed forward + gradient, the worst net: us", max(hosts, default=None), 60, True)

@@ -88,6 +88,16 @@ class Blob:
         """The diffs on the host: a live view of the blob's memory, allocated on first use."""
         return self.diff_storage.asked().host(self.count).reshape(self._shape)
 
+    def read(self) -> Floats:
+        """The values on the host, to be looked at only: they stay up to date wherever else they are."""
+        values: Floats = self.data_storage.read_host(self.count).reshape(self._shape)
+        return values
+
+    def read_diff(self) -> Floats:
+        """The diffs on the host, likewise."""
+        diffs: Floats = self.diff_storage.asked().read_host(self.count).reshape(self._shape)
+        return diffs
+
     def reshape(self, *shape: int | Sequence[int]) -> None:
         """Give the blob another shape: `reshape(1, 3, 224, 224)` or `reshape((1, 3, 224, 224))`.
 

@@ -16,6 +16,7 @@ from caffepy.errors import DeviceError, KernelError
 
 _DLPACK_CUDA = 2  # kDLCUDA: dlpack.h
 _USUAL_CLOCK = 1_500_000  # kHz, where the driver tells none
+_NULL = 0  # the null stream: every pass has it wait for its end, it is never destroyed, and never captured
 
 
 class Cuda:
@@ -37,6 +38,8 @@ class Cuda:
         self._uploads: deque[_Upload] = deque()
         self._outside: dict[int, Any] = {}
         """By stream, an event behind what was done on it outside of passes."""
+        self._null_is_ahead = False
+        """Something was done on the null stream that its event is not behind: recorded when some other stream asks."""
         self.title: str = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
         self.compute_capability = int(self._device.compute_capability)
         self.multiprocessors: int = self._device.attributes["MultiProcessorCount"]
@@ -170,10 +173,8 @@ class Cuda:
             for caller in callers:
                 caller.record(stream.reached)
                 stream.queue.wait_event(stream.reached)
-            with self._order:
-                self._outside = {place: event for place, event in self._outside.items() if not event.done}
-                for event in self._outside.values():
-                    stream.queue.wait_event(event)
+            if self._outside or self._null_is_ahead:
+                self._wait_for_outside(stream, [caller.ptr for caller in callers])
             outer, self._thread.in_pass = self._in_pass, True
             try:
                 with stream.queue:
@@ -183,6 +184,20 @@ class Cuda:
                 stream.queue.record(stream.done)
                 for caller in later.values():
                     caller.wait_event(stream.done)
+
+    def _wait_for_outside(self, stream: "_Stream", reached: list[int]) -> None:
+        """Let `stream`, which is behind the streams `reached` already, come after what was done outside of passes."""
+        with self._order:
+            if self._null_is_ahead and _NULL not in reached:
+                self._null_is_ahead = False
+                self._record_outside(self._cupy.cuda.Stream.null)
+            self._outside = {place: event for place, event in self._outside.items() if not event.done}
+            for event in self._outside.values():
+                stream.queue.wait_event(event)
+
+    def _record_outside(self, stream: Any) -> None:
+        event = self._outside.setdefault(stream.ptr, self._cupy.cuda.Event(disable_timing=True))
+        event.record(stream)
 
     @property
     def _in_pass(self) -> bool:
@@ -194,19 +209,25 @@ class Cuda:
         """Run what the block does after every pass so far, and before passes to come, on whatever stream they are."""
         with self._on:
             stream = self._cupy.cuda.get_current_stream()
-            if self._in_pass or stream.is_capturing():
+            if self._in_pass:
                 yield
-                return
-            self.after_passes()
-            yield
-            with self._order:
-                event = self._outside.setdefault(stream.ptr, self._cupy.cuda.Event(disable_timing=True))
-                event.record(stream)
+            elif stream.ptr == _NULL:
+                yield
+                self._null_is_ahead = True
+            elif stream.is_capturing():
+                yield
+            else:
+                self.after_passes()
+                yield
+                with self._order:
+                    self._record_outside(stream)
 
     def after_passes(self) -> None:
         """Let what comes on the current stream come after every pass so far."""
         with self._on:
             caller = self._cupy.cuda.get_current_stream()
+            if caller.ptr == _NULL:
+                return
             with self._order:
                 queues = tuple(self._streams)
             for queue in queues:

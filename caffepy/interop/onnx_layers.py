@@ -42,7 +42,7 @@ class Site:
         """The layer's weights of that number as a constant, in another shape if one is given."""
         blob = self.layer.blobs[index]
         return self.graph.weight(
-            self._name(), blob.data_storage, blob.data.reshape(blob.shape if shape is None else shape)
+            self._name(), blob.data_storage, blob.read().reshape(blob.shape if shape is None else shape)
         )
 
     def weights(self) -> list[str]:
@@ -279,7 +279,7 @@ def _batch_norm(site: Site) -> str:
     layer = site.layer
     if not layer.use_global_stats or len(site.bottom_shapes[0]) < 2:
         raise site.refuse("the batch's own mean and variance (use_global_stats: false)")
-    mean, variance, weight, *affine = (blob.data for blob in layer.blobs)
+    mean, variance, weight, *affine = (blob.read() for blob in layer.blobs)
     factor = np.float32(0) if weight[0] == 0 else 1 / weight[0]
     variance, eps = variance * factor, layer.eps
     if layer.adds_to_deviation:

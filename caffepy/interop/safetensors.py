@@ -32,9 +32,9 @@ def save_safetensors(net: "Net", path: PathLike) -> None:
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     with net._lock:
-        check_names(net.param, [[blob.data for blob in layer.blobs] for layer in net.execution.layers], "safetensors")
+        check_names(net.param, [[blob.read() for blob in layer.blobs] for layer in net.execution.layers], "safetensors")
         arrays = {
-            f"{layer.name}/{i}": blob.data for layer in net.execution.layers for i, blob in enumerate(layer.blobs)
+            f"{layer.name}/{i}": blob.read() for layer in net.execution.layers for i, blob in enumerate(layer.blobs)
         }
         place = 0
         for key, array in arrays.items():

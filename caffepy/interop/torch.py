@@ -122,7 +122,7 @@ def _copy(net: "Net", name: str, on_gpu: bool) -> Any:
     """What the blob holds, in new memory: the running GPU's, or the host's."""
     blob, running = net.blob(name), device.current()
     if not on_gpu:
-        return blob.data_storage.read_host(blob.count).reshape(blob.shape).copy()
+        return blob.read().copy()
     copy = running.zeros(blob.count, np.float32)
     running.copy(blob.data_storage.array(blob.count), copy)
     return copy.reshape(blob.shape)
@@ -150,5 +150,5 @@ def _holds(net: "Net", name: str, value: Any) -> bool:
     blob = net.blob(name)
     if value.is_cuda or not blob.data_storage.on_host:
         return True
-    data: Floats = blob.data_storage.read_host(blob.count).reshape(blob.shape)
+    data: Floats = blob.read()
     return np.array_equal(data, value.detach().numpy(), equal_nan=True)

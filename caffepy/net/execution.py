@@ -1,5 +1,6 @@
 """Passes over a net's layers: shapes settled, layers run in segments, each of them replayed on a GPU."""
 
+import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -57,19 +58,20 @@ class Execution:
         self.callbacks = Callbacks()
         self.replay = Replay()
         self.budget = Budget(memory_limit)
-        self.stale = set(range(len(layers)))
+        self._from: list[frozenset[int]] = [frozenset(range(i, len(layers))) for i in range(len(layers) + 1)]
+        """By layer, it and those behind it. A settled pass takes the host as long for many layers as for few."""
+        self.stale = self._from[0]
         """Layers whose tops do not belong to the last forward pass."""
         self.rules: ActiveRules | None = None
         """What layers run backward by; None: their derivatives."""
         self.kept_by: Hashable = None
         """The rules for which the last forward pass kept bottoms."""
-        self.renewed = [0] * len(layers)
-        """How often a forward pass has begun at each layer or before it, or its shapes have changed."""
+        self._begun, self._reshaped = [0] * (len(layers) + 1), [0] * len(layers)
         self.facts: list[plans.LayerFacts] = []
         self._settled_at = (-1, 0, 0)
         self._settled: list[tuple[list[Shape], list[Shape], int] | None] = [None] * len(layers)
         self._weighted: dict[tuple[int, int], tuple[SyncedArray, int, Shape]] = {}
-        self._preparing = {i for i, layer in enumerate(layers) if type(layer).prepare is not Layer.prepare}
+        self._preparing = [i for i, layer in enumerate(layers) if type(layer).prepare is not Layer.prepare]
         self._verifying = [i for i, layer in enumerate(layers) if layer.verifies]
         self._known_segments: dict[tuple[range | tuple[int, ...], bool], list[list[int]]] = {}
         self._losses = [
@@ -148,7 +150,7 @@ class Execution:
 
     def _reshape_tops(self, i: int, bottoms: list[Shape], shapes: Iterable[Shape]) -> None:
         self.replay.forget(i)
-        self.renewed[i] += 1
+        self._reshaped[i] += 1
         shapes = list(shapes)
         tops, shared = self.wiring.tops[i], {*self.wiring.bottoms[i]}
         if self.layers[i].shares != "no":
@@ -181,9 +183,8 @@ class Execution:
 
     def forward(self, start: int, end: int) -> None:
         """Run layers `start` to `end`, both included."""
-        self.stale.update(range(start, len(self.layers)))
-        for i in range(start, len(self.layers)):
-            self.renewed[i] += 1
+        self.stale = self.stale | self._from[start] if self.stale else self._from[start]
+        self._begun[start] += 1
         for blob in self._input_blobs:
             blob.data_storage.expect_writes()
         self.settle(start, end)
@@ -197,8 +198,9 @@ class Execution:
         for segment in self._segments(range(start, end + 1), bool(watched)):
             if self.layers[segment[0]].dynamic:
                 self._resolve(segment[0], end)
-            for i in sorted(self._preparing.intersection(segment)):
-                self.layers[i].prepare()
+            for i in self._preparing:
+                if segment[0] <= i <= segment[-1]:
+                    self.layers[i].prepare()
             self._run(
                 ("forward", self.kept_by),
                 segment,
@@ -209,7 +211,10 @@ class Execution:
         for i in self._verifying:
             if start <= i <= end:
                 self.layers[i].verify()
-        self.stale.difference_update(range(start, end + 1))
+        if self.stale is self._from[start]:
+            self.stale = self._from[end + 1]
+        else:
+            self.stale = self.stale - self._from[start] | self.stale & self._from[end + 1]
 
     def backward(
         self,
@@ -289,6 +294,11 @@ class Execution:
                 data, diff = (s.read_host(blob.count) for s in (blob.data_storage, blob.diff_storage))
                 total += float(data @ diff)
         return total
+
+    def renewed(self, layers: Iterable[int]) -> list[int]:
+        """How often a forward pass has begun at each of the layers or before it, or its shapes have changed."""
+        begun = list(itertools.accumulate(self._begun))
+        return [begun[i] + self._reshaped[i] for i in layers]
 
     # ---- one layer
 

@@ -79,7 +79,10 @@ class GradientPass:
     def __init__(self, execution: Execution) -> None:
         self._execution, self._diffs = execution, Diffs(execution)
         self._schedules: dict[tuple[Hashable, Versions, Versions], Schedule] = {}
-        self._inputs: dict[int, Floats] = {}
+        self._inputs: dict[int, tuple[SyncedArray, Floats]] = {}
+        """By top, an input's memory and a copy of what it held."""
+        self.touched: set[SyncedArray] = set()
+        """Inputs that may be written to unseen, or have been touched since their copies were made."""
         self._input_layers = [
             (i, top)
             for i, layer in enumerate(execution.layers)
@@ -90,27 +93,38 @@ class GradientPass:
     def remember_inputs(self, start: int, end: int) -> None:
         """Keep a copy of what the Input layers among `start` to `end` held in this forward pass.
 
-        In GPU mode only of inputs that the host has a copy of: what a script writes on the GPU is its own business.
+        In GPU mode only of inputs that the host holds: what a script writes on the GPU is its own business.
         """
         for i, top in self._input_layers:
             if not start <= i <= end:
                 continue
-            if self._execution.blobs[top].data_storage.on_host:
-                self._remember(top, self._host_data(top))
+            blob = self._execution.blobs[top]
+            storage = blob.data_storage
+            if storage.on_host and (storage.fresh or isinstance(device.current(), device.Cpu)):
+                if not self._stands(top):
+                    self._remember(top, blob)
             else:
                 self._inputs.pop(top, None)
 
-    def _remember(self, top: int, data: Floats) -> None:
-        kept = self._inputs.get(top)
-        if kept is None or kept.shape != data.shape:
-            self._inputs[top] = data.copy()
+    def _remember(self, top: int, blob: Blob) -> None:
+        storage, (before, kept) = blob.data_storage, self._inputs.get(top, (None, None))
+        if kept is None or kept.shape != blob.shape:
+            kept = blob.read().copy()
         else:
-            np.copyto(kept, data)
+            np.copyto(kept, blob.read())
+        if before is not storage:
+            storage.watch(self)
+            self.touched -= {before}
+        self._inputs[top] = storage, kept
+        if storage.viewed:  # and so written to unseen
+            self.touched.add(storage)
+        else:
+            self.touched.discard(storage)
 
-    def _host_data(self, blob: int) -> Floats:
-        found = self._execution.blobs[blob]
-        data: Floats = found.data_storage.read_host(found.count).reshape(found.shape)
-        return data
+    def _stands(self, top: int) -> bool:
+        """Whether nobody can have written to the input since its copy was made."""
+        blob, (storage, kept) = self._execution.blobs[top], self._inputs.get(top, (None, None))
+        return kept is not None and blob.data_storage is storage not in self.touched and kept.shape == blob.shape
 
     def run(
         self,
@@ -169,8 +183,10 @@ class GradientPass:
                 f"gradient: layer {name!r} has not run in the last forward pass; run forward as "
                 "far as the blobs you inject into (for a version before in-place layers, name it (blob, layer))"
             )
-        for top, kept in self._inputs.items():
-            if not np.array_equal(self._host_data(top).view(np.int32), kept.view(np.int32)):
+        for top, (_, kept) in self._inputs.items():
+            if self._stands(top):
+                continue
+            if not np.array_equal(self._execution.blobs[top].read().view(np.int32), kept.view(np.int32)):
                 raise StateError(
                     f"gradient: input {self._execution.wiring.blobs[top]!r} was changed since the last forward pass; "
                     "run forward again"

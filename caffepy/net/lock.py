@@ -35,6 +35,7 @@ class PassLock:
             self._exit.enter_context(device.pinned(self.pinned))
 
     def __exit__(self, *error: object) -> None:
-        self._exit.close()
+        if self.pinned is not None:
+            self._exit.close()
         self._owner = None
         self._lock.release()

@@ -208,7 +208,7 @@ class ParamDiffs:
         )
 
     def _renewed(self, later: _Later) -> list[int]:
-        return [self._execution.renewed[i] for i in later.layers]
+        return self._execution.renewed(later.layers)
 
     def _bottoms(self, i: int) -> list[Any]:
         return [self._execution.blobs[b] for b in self._execution.wiring.bottoms[i]]

@@ -145,8 +145,8 @@ def save(
 
     In an HDF5 file a blob that is `shared` stands under its owner only; diffs stand everywhere (Net::ToHDF5).
     """
-    values = [[blob.data for blob in layer.blobs] for layer in layers]
-    with_diffs = [[blob.diff for blob in layer.blobs] for layer in layers] if diffs else None
+    values = [[blob.read() for blob in layer.blobs] for layer in layers]
+    with_diffs = [[blob.read_diff() for blob in layer.blobs] for layer in layers] if diffs else None
     definition = NetParameter(name=param.name, layer=param.layer)
     for written, layer in zip(definition.layer, layers, strict=True):
         if layer.is_loss and not written.loss_weight:  # as LossLayer::LayerSetUp enters it

@@ -39,7 +39,7 @@ def shown(net: Net, wanted: bool) -> Iterator[None]:
 def totals(net: Net) -> None:
     """Log the norms of all weights together, after a backward pass."""
     blobs = [weight.blob for weight in learnable(net)]
-    (l1, l2), (diff_l1, diff_l2) = _norms([b.data for b in blobs]), _norms([b.diff for b in blobs])
+    (l1, l2), (diff_l1, diff_l2) = _norms([b.read() for b in blobs]), _norms([b.read_diff() for b in blobs])
     say(
         "net.cpp:721",
         f"    [Backward] All net params (data, diff): L1 norm = ({l1:g}, {diff_l1:g}); L2 norm = ({l2:g}, {diff_l2:g})",
@@ -50,22 +50,22 @@ def totals(net: Net) -> None:
 def _forward(net: Net, i: int) -> None:
     layer = net.execution.layers[i]
     for top in net.wiring.tops[i]:
-        name, size = net.wiring.blobs[top], _size(net.execution.blobs[top].data)
+        name, size = net.wiring.blobs[top], _size(net.execution.blobs[top].read())
         say("net.cpp:593", f"    [Forward] Layer {layer.name}, top blob {name} data: {size:g}")
     for j, blob in enumerate(layer.blobs):
         shown_as = param_spec(layer.param, j).name or str(j)
-        say("net.cpp:605", f"    [Forward] Layer {layer.name}, param blob {shown_as} data: {_size(blob.data):g}")
+        say("net.cpp:605", f"    [Forward] Layer {layer.name}, param blob {shown_as} data: {_size(blob.read()):g}")
 
 
 def _backward(net: Net, i: int) -> None:
     layer = net.execution.layers[i]
     for bottom, propagate in zip(net.wiring.bottoms[i], net.plan.bottoms[i], strict=True):
         if propagate:
-            name, size = net.wiring.blobs[bottom], _size(net.execution.blobs[bottom].diff)
+            name, size = net.wiring.blobs[bottom], _size(net.execution.blobs[bottom].read_diff())
             say("net.cpp:621", f"    [Backward] Layer {layer.name}, bottom blob {name} diff: {size:g}")
     for j, blob in enumerate(layer.blobs):
         if layer.param_propagate_down[j]:
-            say("net.cpp:632", f"    [Backward] Layer {layer.name}, param blob {j} diff: {_size(blob.diff):g}")
+            say("net.cpp:632", f"    [Backward] Layer {layer.name}, param blob {j} diff: {_size(blob.read_diff()):g}")
 
 
 def _size(array: Floats) -> float:

@@ -37,7 +37,7 @@ class SmoothedLoss:
 
 def output_values(net: Net) -> NDArray[np.float64]:
     """All values of a net's outputs, one output after the other."""
-    values = [net.blobs[name].data.ravel() for name in net.outputs]
+    values = [net.blobs[name].read().ravel() for name in net.outputs]
     return np.concatenate(values).astype(np.float64) if values else np.zeros(0)
 
 

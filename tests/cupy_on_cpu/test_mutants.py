@@ -30,8 +30,8 @@ MUTANTS = {
         "a_result_kept_for_the_null_stream",
     ),
     "a pass does not wait for what was done outside": (
-        "                    stream.queue.wait_event(event)\n",
-        "                    pass\n",
+        "                stream.queue.wait_event(event)\n",
+        "                pass\n",
         "prepared_outside_of_the_stream",
     ),
     "what is done outside does not wait for passes": (

@@ -1,11 +1,12 @@
 """How often the host waits for the GPU: the budget of each call."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.cupy_on_cpu import checks, standin
+from tests.cupy_on_cpu import checks, host_time, standin
 from tests.nets import FORCED, make, noise
 
 pytestmark = [pytest.mark.gpu, standin.needed()]
@@ -35,3 +36,31 @@ def test_inputs_of_the_host_and_results_read_there_wait_once_each(lazy: Any) -> 
     before = standin.waits()
     net.forward(data=noise(2, 3, 8, 8, seed=9))
     assert standin.waits() - before <= 2
+
+
+@pytest.mark.parametrize("stream", ["null", "own"])
+def test_a_settled_pass_makes_as_many_calls_of_cuda_whatever_the_net(stream: str, lazy: Any) -> None:
+    import cupy
+
+    made = []
+    on = cupy.cuda.Stream.null if stream == "null" else cupy.cuda.Stream(non_blocking=True)
+    with on:
+        for pairs in (1, 20):
+            passes = host_time.Passes(host_time.chain(pairs, 8))
+            with standin.failing(0, 0):
+                passes.both()
+            made.append(standin.calls())
+    assert made[0] == made[1]
+    assert made[0] <= {"null": 22, "own": 34}[stream]
+
+
+def test_looking_at_weights_sends_none_up_again(lazy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = make(FORCED)
+    expected = net.forward(data=noise(2, 3, 8, 8))["fc"].copy()
+    net.save(tmp_path / "net.caffemodel")
+    net.save(tmp_path / "net.h5")
+    monkeypatch.setattr(lazy, "upload", lambda *_: pytest.fail("something was copied from the host"))
+    before = standin.waits()
+    checks.run(net)
+    assert standin.waits() == before
+    checks.same(net.blobs["fc"].data, expected)

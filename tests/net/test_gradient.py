@@ -1,9 +1,12 @@
 """Net.gradient against backward, against differences, and against its promises."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 import caffepy as caffe
+from caffepy.blob import Blob
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError, UnknownLayerError
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
@@ -169,6 +172,33 @@ def test_it_stands_on_a_forward_pass() -> None:
         net.gradient({"fc": np.ones(5)})
     net.forward()
     net.gradient({"fc": np.ones(5)})
+
+
+def _by_a_view(net: caffe.Net, view: np.ndarray) -> None:
+    view[0, 0, 0, 0] += 1
+
+
+def _by_its_memory(net: caffe.Net, view: np.ndarray) -> None:
+    net.blobs["data"].share_data(Blob())
+
+
+def _by_its_shape(net: caffe.Net, view: np.ndarray) -> None:
+    net.blobs["data"].reshape(2, 8, 3, 8)
+
+
+@pytest.mark.parametrize("change", [_by_a_view, _by_its_memory, _by_its_shape])
+@pytest.mark.parametrize("times", [1, 3])
+def test_an_input_that_was_changed_behind_its_back(change: Callable[[caffe.Net, np.ndarray], None], times: int) -> None:
+    net = make(CHAIN)
+    view = net.blobs["data"].data
+    view[...] = noise(2, 3, 8, 8)
+    for _ in range(times):
+        net.forward()
+        net.gradient({"fc": 1})
+    change(net, view)
+    del view
+    with pytest.raises(StateError, match="input 'data' was changed since the last forward pass"):
+        net.gradient({"fc": 1})
 
 
 def test_a_forward_that_stopped_early_reaches_only_so_far() -> None:

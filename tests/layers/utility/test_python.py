@@ -162,7 +162,7 @@ def test_exceptions_keep_their_traceback() -> None:
 
 def test_a_layer_without_backward_says_so() -> None:
     net = make("force_backward: true\n" + INPUT + layer("Failing"))
-    net.execution.stale.clear()
+    net.execution.stale = frozenset()
     with pytest.raises(NotImplementedError, match="Failing has no backward"):
         net.backward(y=np.ones(1))
 
