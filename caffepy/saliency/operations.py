@@ -41,10 +41,17 @@ def noisy_forward(image: Floats, inner: int, seed: Ints, first: int, sigma: Floa
 
 
 @kernel("saliency.cu", per="path")
-def path_forward(start: Floats, end: Floats, inner: int, alphas: Floats, path: Floats) -> None:
-    """path[k, i] = start[i] + alphas[k] * (end[i] - start[i])"""
-    step = (end - start).reshape(-1)
-    np.add(start.reshape(-1), alphas[:, None] * step, out=path.reshape(-1, inner))
+def path_forward(start: Floats, end: Floats, inner: int, own: int, alphas: Floats, path: Floats) -> None:
+    """path[k, i] = start[i] + alphas[k] * (end[i] - start[i]); own: a start for each k, start[k, i]"""
+    begin = start.reshape(-1, inner)
+    step = end.reshape(-1) - begin
+    np.add(begin, alphas[:, None] * step, out=path.reshape(-1, inner))
+
+
+@kernel("saliency.cu", rows="slopes")
+def slopes_forward(gradient: Floats, start: Floats, end: Floats, inner: int, slopes: Floats) -> None:
+    """slopes[k] = sum over i of gradient[k, i] * (end[i] - start[i])"""
+    np.matmul(gradient.reshape(-1, inner), (end - start).reshape(-1), out=slopes)
 
 
 @kernel("saliency.cu", per="blended")

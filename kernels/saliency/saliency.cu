@@ -1,8 +1,8 @@
 // Batches of images that methods try, and maps of what they find.     NumPy: caffepy/saliency/{operations,maps}.py
 //
 // Layout     images and blobs (num, channels, inner), maps (num, inner), `count` elements of what is written.
-// Launch     1-D, any grid (grid-stride), a thread per element, so that neighbours read neighbours; cam_weights: a
-//            block per element of weights. Deterministic: sums are in the order that the launch alone decides.
+// Launch     1-D, any grid (grid-stride), a thread per element, so that neighbours read neighbours; cam_weights and
+//            slopes_forward: a block per element of what is written. Deterministic: sums are in the order that the launch alone decides.
 // Source     Simonyan, Vedaldi & Zisserman 2013, section 3.1 (channel_maximum); Box & Muller 1958 (noise); Selvaraju et
 //            al. 2017 and Chattopadhay et al. 2018 (cam_weights).
 #include "fours.cuh"
@@ -96,14 +96,25 @@ extern "C" __global__ void noisy_forward(
   }
 }
 
-// path[k, i] = start[i] + alphas[k] * (end[i] - start[i])
+// path[k, i] = start[i] + alphas[k] * (end[i] - start[i]); own: a start for each k, start[k, i]
 extern "C" __global__ void path_forward(
-    int count, const float* __restrict__ start, const float* __restrict__ end, int inner,
+    int count, const float* __restrict__ start, const float* __restrict__ end, int inner, int own,
     const float* __restrict__ alphas, float* __restrict__ path) {
   FOR_EACH(i, count) {
     const int at = i % inner;
-    path[i] = start[at] + alphas[i / inner] * (end[at] - start[at]);
+    const float begin = start[own ? i : at];
+    path[i] = begin + alphas[i / inner] * (end[at] - begin);
   }
+}
+
+// slopes[k] = sum over i of gradient[k, i] * (end[i] - start[i])
+extern "C" __global__ void slopes_forward(
+    int count, const float* __restrict__ gradient, const float* __restrict__ start, const float* __restrict__ end,
+    int inner, float* __restrict__ slopes) {
+  float sum = 0;
+  for (int i = threadIdx.x; i < inner; i += blockDim.x) sum += gradient[blockIdx.x * inner + i] * (end[i] - start[i]);
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) slopes[blockIdx.x] = sum;
 }
 
 // blended[k, c, i] = background[c, i] + masks[k, i] * (image[c, i] - background[c, i])

@@ -21,7 +21,8 @@ def test_golden_maps(name: str, what: str) -> None:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("name", ["lenet", "fashion"])
+@pytest.mark.filterwarnings("ignore")  # the peers' own
+@pytest.mark.parametrize("name", list(peers.NETS))
 def test_the_golden_maps_are_what_the_peers_say(name: str) -> None:
     for package in ("torch", "captum", "zennit", "pytorch_grad_cam"):
         if importlib.util.find_spec(package) is None:

@@ -105,7 +105,9 @@ def test_noise_does_not_hang_on_how_it_is_split_up() -> None:
 
 def test_paths_and_blends() -> None:
     start, end, alphas = floats(30, 0), floats(30, 1), np.linspace(0, 1, 4, dtype=np.float32)
-    check_bodies(methods.path_forward, start, end, 30, alphas, blank(4, 30))
+    check_bodies(methods.path_forward, start, end, 30, 0, alphas, blank(4, 30))
+    check_bodies(methods.path_forward, floats(120, 2), end, 30, 1, alphas, blank(4, 30))
+    check_bodies(methods.slopes_forward, floats(120, 2), start, end, 30, blank(4), rtol=1e-4, atol=1e-5)
     masks = np.random.default_rng(2).random(4 * 10).astype(np.float32)
     check_bodies(methods.blend_forward, start, end, masks, 3, 10, blank(4, 30))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from caffepy import saliency
+from caffepy import io, saliency, zoo
 from caffepy.errors import ArgumentError
 from tests.nets import make, noise
 from tests.saliency.methods.cases import CLASSES, IMAGES, close, mixed, same_on_a_gpu, slow_gradient, slow_score
@@ -26,7 +26,7 @@ def test_integrated_gradients_are_a_weighted_sum_of_gradients_on_the_way() -> No
         )
         right.append((image - BASELINE) * total)
     for batch in (None, 4):
-        found = saliency.integrated_gradients(net, IMAGES, CLASSES, steps=6, baseline=BASELINE, batch=batch)
+        found = saliency.integrated_gradients(net, IMAGES, CLASSES, steps=6, baseline=BASELINE, batch=batch, error=None)
         close(found, np.stack(right), 1e-3)
 
 
@@ -36,6 +36,35 @@ def test_integrated_gradients_of_a_smooth_net_are_complete() -> None:
     net.forward(data=np.zeros_like(images))
     start = net.blobs["fc"].data[[0, 1], CLASSES]
     np.testing.assert_allclose(found.numpy().sum(axis=(1, 2, 3)), found.score - start, rtol=1e-3)
+
+
+def test_integrated_gradients_of_rectifiers_are_complete() -> None:
+    model = zoo.fashion_mnist()
+    pictures = np.stack([io.load_image(sample.picture, color=False) for sample in model.samples])
+    images, net = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)), model.net()
+    found = saliency.integrated_gradients(net, images)
+    plain = saliency.integrated_gradients(net, images, error=None)
+    net.forward(data=np.zeros_like(images[:1]))
+    gained = found.score - net.blobs[net.layers[-1].param.bottom[0]].data[0, list(found.classes)]
+    assert abs(found.numpy().sum(axis=(1, 2, 3)) / gained - 1).max() < 1.01e-3
+    assert abs(plain.numpy().sum(axis=(1, 2, 3)) / gained - 1).max() > 1e-2
+
+
+def test_refined_integrated_gradients_are_the_dense_sum() -> None:
+    net, gradient = mixed(), slow_gradient(mixed())
+    targets, dense = [CLASSES[0], CLASSES[1]], (np.arange(2000) + 0.5) / 2000
+    found = saliency.integrated_gradients(net, 3 * IMAGES[:1], targets, steps=4, error=1e-4)
+    for values, c in zip(found.numpy(), targets, strict=True):
+        right = np.mean([gradient(3 * at * IMAGES[0], c) for at in dense], axis=0) * 3 * IMAGES[0]
+        close(values, right, 0.02)
+
+
+def test_a_score_that_does_not_change_asks_for_no_refinement() -> None:
+    net = make(CLASSIFIER)
+    found = saliency.integrated_gradients(net, np.zeros((1, 3, 5, 4)), 1, steps=1)
+    assert not found.numpy().any()
+    energy = saliency.integrated_gradients(net, noise(1, 3, 5, 4), lambda net: {"fc": net.blobs["fc"].data}, steps=3)
+    assert np.isfinite(energy.numpy()).all()
 
 
 def test_what_a_linear_net_gives_is_known() -> None:
@@ -114,6 +143,7 @@ def test_one_step_of_the_guided_path_by_hand() -> None:
 
 def test_on_a_gpu(gpu: Any) -> None:
     same_on_a_gpu(saliency.integrated_gradients, steps=4)
+    same_on_a_gpu(saliency.expected_gradients, samples=3)
     same_on_a_gpu(saliency.blur_integrated_gradients, steps=3)
 
 
