@@ -4,6 +4,7 @@
     ├── ProtoError              (ValueError)    a prototxt or caffemodel that cannot be read or written
     │   └── UnknownFieldError                   a field name the schema does not have
     ├── MissingFileError        (RuntimeError, FileNotFoundError)
+    ├── NotAllowedError         (PermissionError)   a module or file that a model names and its limits do not allow
     ├── DataError               (RuntimeError, ValueError)   a database, list, HDF5 file or picture that cannot be read
     ├── GraphError              (ValueError)    blobs and layers that do not fit together
     ├── LayerError              (ValueError)    a layer's parameters, bottom shapes or values are wrong
@@ -48,6 +49,10 @@ class UnknownFieldError(ProtoError):
 
 class MissingFileError(CaffeError, RuntimeError, FileNotFoundError):
     """A file that is not there or cannot be opened."""
+
+
+class NotAllowedError(CaffeError, PermissionError):
+    """A module or file that a model names, and that its caffepy.limits.Limits do not allow."""
 
 
 class DataError(CaffeError, RuntimeError, ValueError):

@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from caffepy.errors import ArgumentError, ImageError, MissingFileError, UnknownBlobError
+from caffepy.limits import in_force
 from caffepy.proto import caffe_pb2
 from caffepy.proto.files import check_regular
 from caffepy.proto.stored import blob_shape, blob_values, check_count
 
 Array = npt.NDArray[Any]
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # others are seldom tested, or run programs
-PIXEL_LIMIT = 89_478_485  # height times width; from here on Pillow itself warns
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)
 """What Pillow raises for a damaged picture."""
 _ROWS_AT_ONCE = 32  # of a sampling matrix, per product: few enough to skip its zeros, enough for BLAS
@@ -248,9 +247,9 @@ def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True)
     try:
         if isinstance(filename, str | os.PathLike):
             check_regular(filename)
-        with Image.open(filename, formats=FORMATS) as picture:
-            if picture.width * picture.height > PIXEL_LIMIT:
-                raise ValueError(f"{picture.width} x {picture.height} pixels; at most {PIXEL_LIMIT} are read")
+        with Image.open(filename, formats=in_force().formats) as picture:
+            if picture.width * picture.height > (most := in_force().pixels):
+                raise ValueError(f"{picture.width} x {picture.height} pixels; at most {most} are read")
             pixels = _pixels(picture)
     except MissingFileError:
         raise

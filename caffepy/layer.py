@@ -5,14 +5,15 @@ operations (caffepy.kernels) in `forward` and `backward`. It never asks which de
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from caffepy.blob import Access, Arrays, Blob, BlobVec, Shape, SyncedArray
-from caffepy.errors import LayerError
+from caffepy.errors import CaffeError, LayerError
 from caffepy.filler import Filler
 from caffepy.proto.caffe_pb2 import FillerParameter, LayerParameter
 
@@ -231,6 +232,16 @@ class Layer:
     def error(self, message: str) -> LayerError:
         """An error that names this layer: `raise self.error("...")`."""
         return LayerError(f"layer {self.name!r} ({self.type}): {message}")
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Meanwhile, messages of errors begin with this layer's name; their classes stay."""
+        try:
+            yield
+        except CaffeError as error:
+            if str(error).startswith(f"layer {self.name!r} "):
+                raise
+            raise type(error)(str(self.error(str(error)))) from error
 
     def expect_axes(self, bottom_shapes: Sequence[Shape], index: int, axes: int) -> Shape:
         """Bottom `index`'s shape, after checking its number of axes."""

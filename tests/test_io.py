@@ -14,6 +14,7 @@ from PIL import Image
 
 from caffepy import io
 from caffepy.errors import ArgumentError, CaffeError, MissingFileError
+from caffepy.limits import Limits, applied
 from caffepy.proto import caffe_pb2
 from tests.shared import shared
 
@@ -488,11 +489,10 @@ def test_only_common_formats_reach_a_decoder(tmp_path: Path, content: bytes) -> 
         io.load_image(tmp_path / "picture.png")
 
 
-def test_a_pipe_is_no_picture_and_the_number_of_pixels_is_limited(tmp_path: Path, monkeypatch) -> None:
+def test_a_pipe_is_no_picture_and_the_number_of_pixels_is_limited(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(MissingFileError, match="is no regular file but a pipe or device"):
         io.load_image(tmp_path / "pipe.png")
     Image.new("1", (30, 20)).save(tmp_path / "large.png")
-    monkeypatch.setattr(io, "PIXEL_LIMIT", 599)
-    with pytest.raises(CaffeError, match="30 x 20 pixels; at most 599 are read"):
+    with applied(Limits(pixels=599)), pytest.raises(CaffeError, match="30 x 20 pixels; at most 599 are read"):
         io.load_image(tmp_path / "large.png")

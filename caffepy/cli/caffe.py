@@ -25,12 +25,13 @@ flags, as -flag value, -flag=value, --flag value or --flag=value
   iterations    batches, or runs of each layer; default 50
   gpu           the GPU's number, or for device_query 0,1 or all; default: the CPU
   phase         TRAIN or TEST; default TEST to test, TRAIN to time
+  allow         modules that Python layers may import: a,b; all for any
   level, stage  which of the model's layers; stage: a,b
   sigint_effect, sighup_effect
                 snapshot, stop or none; default: Ctrl-C stops, a hangup writes a snapshot
 
 `caffepy --help` lists what there is beyond the original's commands."""
-_TAKES = {"model", "weights", "iterations", "gpu", "phase", "level", "stage"}
+_TAKES = {"allow", "model", "weights", "iterations", "gpu", "phase", "level", "stage"}
 _OF_TRAIN = {"solver", "snapshot", "sigint_effect", "sighup_effect"}
 _LOGGING = {"minloglevel", "stderrthreshold", "log_dir", "v", "vmodule", "log_link", "max_log_size"}
 _LOGGING_SWITCHES = {"logtostderr", "alsologtostderr", "colorlogtostderr", "log_prefix"}
@@ -81,7 +82,7 @@ def _train(flags: dict[str, str]) -> list[str]:
     """`train`, with the log on stderr; flags that are no concern of it are ignored, as the original does."""
     if not flags.get("solver"):
         raise click.UsageError("caffe train: -solver is missing; give the solver's prototxt: -solver solver.prototxt")
-    options = ["--allow", "all", "--no-progress"]
+    options = [*_allow(flags), "--no-progress"]
     for name in ("snapshot", "weights", "gpu", "level", "sigint_effect", "sighup_effect"):
         if flags.get(name):
             options += [f"--{name.replace('_', '-')}", flags[name]]
@@ -91,18 +92,23 @@ def _train(flags: dict[str, str]) -> list[str]:
 
 
 def _on_a_net(command: str, flags: dict[str, str]) -> list[str]:
-    """`test` and `time`. Python layers run, as the original's do."""
+    """`test` and `time`."""
     if not flags.get("model"):
         raise click.UsageError(f"caffe {command}: -model is missing; give the net: caffe {command} -model net.prototxt")
     if command == "test" and not flags.get("weights") and not flags["model"].endswith(".caffemodel"):
         raise click.UsageError("caffe test: -weights is missing; give the trained .caffemodel")
-    options = ["--allow", "all", "--iterations", flags.get("iterations", "50"), "--level", flags.get("level", "0")]
+    options = [*_allow(flags), "--iterations", flags.get("iterations", "50"), "--level", flags.get("level", "0")]
     options += ["--phase", (flags.get("phase") or ("test" if command == "test" else "train")).lower()]
     for stage in filter(None, flags.get("stage", "").split(",")):
         options += ["--stage", stage]
     if gpu := flags.get("gpu"):
         options += ["--gpu", "0" if gpu == "all" else gpu.split(",")[0]]  # Caffe runs these two on the first
     return [command, *options, "--", flags["model"], *filter(None, [flags.get("weights")])]
+
+
+def _allow(flags: dict[str, str]) -> list[str]:
+    """Files are read wherever they are, as the original does; modules are imported only if that is asked for."""
+    return [word for name in ("/", *filter(None, flags.get("allow", "").split(","))) for word in ("--allow", name)]
 
 
 def _parse(arguments: Sequence[str]) -> _Given:

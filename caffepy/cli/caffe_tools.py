@@ -7,8 +7,10 @@ import click
 
 from caffepy import TEST, Net
 from caffepy.cli.command import Subcommand
+from caffepy.cli.options import ALLOW_OPTION
 from caffepy.cli.tools.features import extract_to_databases
 from caffepy.errors import ArgumentError
+from caffepy.limits import Limits
 
 _LOGGING = {"minloglevel", "stderrthreshold", "log_dir", "v", "vmodule", "log_link", "max_log_size"}
 _LOGGING_SWITCHES = {"logtostderr", "alsologtostderr", "colorlogtostderr", "log_prefix"}
@@ -28,7 +30,8 @@ def compute_image_mean(arguments: Sequence[str] | None = None) -> None:
 
 def extract_features(arguments: Sequence[str] | None = None) -> None:
     """The program extract_features."""
-    _exit_with(lambda: _extract_features.main(_translated("extract_features", _given(arguments), set(), set(), 6)))
+    given = ["-allow", "/", *_given(arguments)]
+    _exit_with(lambda: _extract_features.main(_translated("extract_features", given, set(), {"allow"}, 6)))
 
 
 @click.command("extract_features", cls=Subcommand)
@@ -40,14 +43,23 @@ def extract_features(arguments: Sequence[str] | None = None) -> None:
 @click.argument("backend", metavar="lmdb|leveldb")
 @click.argument("mode", type=click.Choice(["CPU", "GPU"]), default="CPU")
 @click.argument("gpu", metavar="[DEVICE_ID=0]", default="DEVICE_ID=0")
+@ALLOW_OPTION
 def _extract_features(
-    weights: str, prototxt: str, blobs: str, databases: str, batches: int, backend: str, mode: str, gpu: str
+    weights: str,
+    prototxt: str,
+    blobs: str,
+    databases: str,
+    batches: int,
+    backend: str,
+    mode: str,
+    gpu: str,
+    limits: Limits,
 ) -> None:
     """Run NUM_MINI_BATCHES of the data that PROTOTXT's own data layer gives; write each BLOB's items to its DB."""
     number = gpu.removeprefix("DEVICE_ID=")
     if not number.isdecimal():
         raise ArgumentError(f"the GPU is given as DEVICE_ID=0, say; got {gpu!r}")
-    with Net(prototxt, weights, TEST, device=int(number) if mode == "GPU" else "cpu") as net:
+    with Net(prototxt, weights, TEST, device=int(number) if mode == "GPU" else "cpu", limits=limits) as net:
         counts = extract_to_databases(net, blobs.split(","), databases.split(","), batches, backend)
     for (blob, count), database in zip(counts.items(), databases.split(","), strict=True):
         click.echo(f"written  {database} ({backend.upper()}): {count} records of {blob}")

@@ -12,6 +12,7 @@ from caffepy.cli.options import PLACE_OPTIONS, NetChoice
 from caffepy.cli.pictures import PictureJob
 from caffepy.detector import Detector
 from caffepy.errors import ArgumentError, MissingFileError
+from caffepy.limits import Limits
 from caffepy.proto.files import replacing
 from caffepy.proto.hdf5 import new_hdf5
 from caffepy.saliency.preprocess import IMAGENET_MEAN
@@ -43,7 +44,7 @@ def detect(
     scale: float,
     context_pad: int,
     gpu: int | None,
-    allow: tuple[str, ...],
+    limits: Limits,
 ) -> None:
     """Run a classifier on windows of pictures, each warped to its input.
 
@@ -53,7 +54,7 @@ def detect(
     if not out.endswith((".csv", ".h5", ".hdf5")):
         raise click.UsageError(f"OUT {out}: the name must end in .csv or .h5.")
     by_image = _read_windows(windows)
-    job = PictureJob(NetChoice(model, weights, gpu=gpu, allow=allow), list(by_image), mean, scale, 1)
+    job = PictureJob(NetChoice(model, weights, gpu=gpu, limits=limits), list(by_image), mean, scale, 1)
     net, described = job.open(Detector)
     with net:
         net.configure_crop(context_pad)

@@ -5,14 +5,15 @@ import numpy as np
 from caffepy import TEST, Net, set_random_seed
 from caffepy.errors import ArgumentError
 from caffepy.filler import Filler
+from caffepy.limits import COMPUTES, Limits
 from caffepy.proto.caffe_pb2 import FillerParameter
 
 
-def load_net(model: str, weights: str | None, *, random_weights: bool = False) -> Net:
+def load_net(model: str, weights: str | None, limits: Limits = COMPUTES, *, random_weights: bool = False) -> Net:
     """A net whose only input is one image, (1, channels, height, width), whatever batch the prototxt gives."""
     if random_weights:
         set_random_seed(0)
-    net = Net(model, TEST, weights=weights)
+    net = Net(model, TEST, weights=weights, limits=limits)
     if random_weights:
         fill_at_random(net)
     shapes = {name: net.blob(name).shape for name in net.inputs}

@@ -1,17 +1,14 @@
 """Which net a command works on: its arguments and options, and how it is opened."""
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from caffepy import TEST, TRAIN, Net
-from caffepy.errors import GraphError
-from caffepy.graph import filter_net
-from caffepy.net.weights import read_definition
-from caffepy.proto.caffe_pb2 import LayerParameter, NetParameter, NetState
+from caffepy.limits import COMPUTES, Limits
 
 _PHASES = {"train": TRAIN, "test": TEST}
 
@@ -28,7 +25,7 @@ class NetChoice:
     level: int = 0
     stages: tuple[str, ...] = ()
     gpu: int | None = None
-    allow: tuple[str, ...] = ()
+    limits: Limits = COMPUTES
 
     @property
     def has_weights(self) -> bool:
@@ -41,46 +38,26 @@ class NetChoice:
         return "cpu" if self.gpu is None else self.gpu
 
     def open(self) -> Net:
-        """The net. Raises what Net and `check` raise."""
-        self.check()
+        """The net. Raises what Net raises."""
         return Net(
-            self.model, self.phase, level=self.level, stages=self.stages, weights=self.weights, device=self.device
+            self.model,
+            self.phase,
+            level=self.level,
+            stages=self.stages,
+            weights=self.weights,
+            device=self.device,
+            limits=self.limits,
         )
-
-    def check(self) -> None:
-        """Raise GraphError for a Python layer that is not allowed."""
-        definition = read_definition(self.model)
-        state = NetState()
-        state.CopyFrom(definition.state)
-        state.MergeFrom(NetState(phase=self.phase, level=self.level, stage=self.stages))  # type: ignore[arg-type]
-        any_module = "all" in self.allow
-        for layer in filter_net(definition, state).layer:
-            if not any_module:
-                _check_module(layer, self.allow)
-
-
-def _check_module(layer: LayerParameter, allow: tuple[str, ...]) -> None:
-    module = layer.python_param.module
-    if layer.type == "Python" and module not in allow:
-        raise GraphError(
-            f"layer {layer.name!r} (Python) runs code of the module {module!r}; look at what it does, then say "
-            f"--allow {module or 'MODULE'}, or --allow all for a model that you trust"
-        )
-
-
-def check_modules(definitions: Iterable[NetParameter], allow: tuple[str, ...]) -> None:
-    """Raise GraphError for a Python layer of these nets whose module is not allowed."""
-    if "all" not in allow:
-        for definition in definitions:
-            for layer in definition.layer:
-                _check_module(layer, allow)
 
 
 ALLOW_OPTION = click.option(
     "--allow",
+    "limits",
     multiple=True,
-    metavar="MODULE",
-    help="Let Python layers import this module; all for any. May be given again.",
+    metavar="MODULE|PATH",
+    callback=lambda context, option, allowed: Limits(allowed),
+    help="Let the model's Python layers import this module, or let it name this file or folder (with a slash: ./data); "
+    "all for anything. May be given again.",
 )
 PLACE_OPTIONS = (
     click.option("--gpu", type=int, metavar="N", help="Run on GPU number N. [default: on the CPU]"),
@@ -100,10 +77,10 @@ def net_options(phase: str) -> Callable[[Callable[..., Any]], Callable[..., Any]
             level: int,
             stage: tuple[str, ...],
             gpu: int | None,
-            allow: tuple[str, ...],
+            limits: Limits,
             **rest: Any,
         ) -> Any:
-            return command(NetChoice(model, weights, _PHASES[phase], level, stage, gpu, allow), **rest)
+            return command(NetChoice(model, weights, _PHASES[phase], level, stage, gpu, limits), **rest)
 
         decorators = [
             click.argument("model", metavar="MODEL"),

@@ -12,6 +12,7 @@ from caffepy import io
 from caffepy.cli.options import PLACE_OPTIONS, WEIGHTS_ENDINGS, NetChoice
 from caffepy.errors import ArgumentError, MissingFileError
 from caffepy.io import Array
+from caffepy.limits import Limits
 from caffepy.pycaffe.picture_net import PictureNet
 from caffepy.saliency.preprocess import IMAGENET_MEAN, preprocess_of
 
@@ -30,8 +31,7 @@ class PictureJob:
 
     def open(self, kind: type[P]) -> tuple[P, str]:
         """The net, its transformer set up, and the input it takes in words."""
-        self.net.check()
-        net = kind(self.net.model, self.net.weights, device=self.net.device)  # type: ignore[arg-type]
+        net = kind(self.net.model, self.net.weights, device=self.net.device, limits=self.net.limits)  # type: ignore[arg-type]
         in_ = net.inputs[0]
         preprocess = preprocess_of(net.blob(in_).shape, self.mean, self.scale)
         preprocess.configure(net.transformer, in_)
@@ -65,7 +65,7 @@ def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
         scale: float,
         batch: int,
         gpu: int | None,
-        allow: tuple[str, ...],
+        limits: Limits,
         **rest: Any,
     ) -> Any:
         weights = files[0] if files and files[0].endswith(WEIGHTS_ENDINGS) else None
@@ -74,7 +74,9 @@ def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
         images = [*files[weights is not None :], *(_read_list(listed) if listed else [])]
         if not images:
             raise click.UsageError("Expected an IMAGE at least, after WEIGHTS or in the file that --list names.")
-        return command(PictureJob(NetChoice(model, weights, gpu=gpu, allow=allow), images, mean, scale, batch), **rest)
+        return command(
+            PictureJob(NetChoice(model, weights, gpu=gpu, limits=limits), images, mean, scale, batch), **rest
+        )
 
     decorators = [
         click.argument("model", metavar="MODEL"),

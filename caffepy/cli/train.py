@@ -1,9 +1,11 @@
 """`caffepy train`: a solver run to its end, with Caffe's log or a line of progress."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -11,16 +13,17 @@ import click
 
 from caffepy import device
 from caffepy.cli.command import Subcommand
-from caffepy.cli.options import ALLOW_OPTION, check_modules
+from caffepy.cli.options import ALLOW_OPTION
 from caffepy.cli.progress import progress
 from caffepy.data import bad_records
 from caffepy.errors import ArgumentError, CaffeError
 from caffepy.layers.data.prefetching import PrefetchingLayer
+from caffepy.limits import Limits
 from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.pycaffe.logs import GlogFormatter
 from caffepy.solver import Solver, get_solver
 from caffepy.solver.log import say
-from caffepy.solver.nets import definitions, read_solver
+from caffepy.solver.nets import read_solver
 from caffepy.solver.signals import Signals
 
 log = logging.getLogger("caffepy")
@@ -59,12 +62,13 @@ def train(
     log: Path | None,
     log_year: bool,
     progress: bool | None,
-    allow: tuple[str, ...],
+    limits: Limits,
 ) -> None:
     """Train what the prototxt SOLVER describes, until its max_iter.
 
     What Caffe would log goes to stderr, in its format; on a terminal there is a line of progress instead. Ctrl-C writes
-    a snapshot and stops, a hangup writes a snapshot.
+    a snapshot and stops, a hangup writes a snapshot. Files that SOLVER and its nets name are read and written in the
+    folders of SOLVER and of the snapshot to go on from; elsewhere with --allow.
     """
     if snapshot and weights:
         raise click.UsageError("Give a snapshot to resume training or weights to finetune, but not both.")
@@ -77,15 +81,24 @@ def train(
             param.ClearField("weights")
         if weights:
             param.weights.append(weights)
-        check_modules(definitions(param), allow)
+        given = *_folders(solver, snapshot), *_files(weights)
+        limits = replace(limits, allowed=(*limits.allowed, *given))
         with _running_on(param, gpu, cpu=cpu), Signals(sigint_effect, sighup_effect) as signals:  # type: ignore[arg-type]
             with bad_records.skip_bad_records(skip_bad_records):
-                made = get_solver(param, allow_nan=allow_nan)
+                made = get_solver(param, allow_nan=allow_nan, limits=limits)
             made.requested_action = signals
             try:
                 _run(made, snapshot, shows=shows)
             finally:
                 _tell_skipped(made)
+
+
+def _folders(*files: str | None) -> list[str]:
+    return [os.path.join(os.path.dirname(file) or ".", "") for file in files if file]
+
+
+def _files(listed: str | None) -> list[str]:
+    return [os.path.join(".", file.strip()) for file in (listed or "").split(",") if file]
 
 
 def _run(solver: Solver, snapshot: str | None, *, shows: bool) -> None:

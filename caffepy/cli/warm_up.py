@@ -6,6 +6,8 @@ import click
 
 from caffepy import TEST, TRAIN, Net, device
 from caffepy.cli.command import Subcommand
+from caffepy.cli.options import ALLOW_OPTION
+from caffepy.limits import Limits
 
 
 @click.command("warm-up", cls=Subcommand)
@@ -14,13 +16,14 @@ from caffepy.cli.command import Subcommand
 @click.option("--batch", type=int, multiple=True, help="Images of a pass; may be given again. [default: the model's]")
 @click.option("--phase", type=click.Choice(["test", "train"]), default="test", show_default=True)
 @click.option("--tune", is_flag=True, help="Measure which way to launch each product is fastest, and remember it.")
-def warm_up(model: str, index: int, batch: tuple[int, ...], phase: str, tune: bool) -> None:
+@ALLOW_OPTION
+def warm_up(model: str, index: int, batch: tuple[int, ...], phase: str, tune: bool, limits: Limits) -> None:
     """Compile what a GPU needs for MODEL, so that its first pass does not wait for the compiler.
 
     Runs forward, backward and a gradient, on initial weights, for each --batch. CuPy keeps compiled kernels on disk
     (CUPY_CACHE_DIR, ~/.cupy/kernel_cache); another GPU model or another version of caffepy needs its own.
     """
-    with Net(model, TEST if phase == "test" else TRAIN, device=index) as net:
+    with Net(model, TEST if phase == "test" else TRAIN, device=index, limits=limits) as net:
         for images in batch or (None,):
             if images is not None:
                 for name in net.inputs:

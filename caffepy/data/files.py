@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from caffepy.errors import DataError, MissingFileError
+from caffepy.limits import in_force
 
 PathLike = str | os.PathLike[str]
 
@@ -19,9 +20,10 @@ _FLAGS = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NON
 def open_file(path: PathLike) -> BinaryIO:
     """The file, opened for unbuffered reading.
 
-    Raises MissingFileError where there is none or it cannot be opened, DataError where it is no regular file: reading a
-    pipe or a device would wait or never end.
+    Raises NotAllowedError where the limits in force forbid it, MissingFileError where there is none or it cannot be
+    opened, DataError where it is no regular file: reading a pipe or a device would wait or never end.
     """
+    in_force().check_file(path)
     try:
         descriptor = os.open(path, _FLAGS)
     except (OSError, ValueError) as error:
@@ -56,6 +58,7 @@ def folder(path: PathLike, what: str, contents: tuple[str, ...]) -> Path:
 
     Raises MissingFileError where there is none, DataError where it holds none of them.
     """
+    in_force().check_file(path)
     found = Path(path)
     if not os.fspath(path) or not found.is_dir():
         where = "" if found.is_absolute() else f"; looked at {found.absolute()}"

@@ -9,7 +9,8 @@ import numpy as np
 from caffepy.data.bilinear import Picture, resize
 from caffepy.data.files import PathLike, read_file
 from caffepy.errors import DataError
-from caffepy.io import DAMAGED, FORMATS, PIXEL_LIMIT
+from caffepy.io import DAMAGED
+from caffepy.limits import in_force
 
 log = logging.getLogger("caffepy")
 
@@ -34,7 +35,7 @@ def decode(data: bytes, color: bool | None, what: str) -> Picture:
     what    names the picture in messages
 
     A JPEG that ends too early is decoded as far as it goes, with a warning. Raises DataError for any other damage, for
-    formats that are not among FORMATS, for more than PIXEL_LIMIT pixels, and without `color` for 16 bits a channel.
+    formats and for more pixels than the limits in force allow, and without `color` for 16 bits a channel.
     """
     from PIL import Image
 
@@ -50,7 +51,7 @@ def decode(data: bytes, color: bool | None, what: str) -> Picture:
     except DataError:
         raise
     except bombs as error:
-        raise DataError(f"{what}: {error}; at most {PIXEL_LIMIT} pixels are read") from error
+        raise DataError(f"{what}: {error}; at most {in_force().pixels} pixels are read") from error
     except DAMAGED as error:
         reason = "no PNG, JPEG, BMP, GIF, PNM, TIFF or WebP" if "cannot identify" in str(error) else error
         raise DataError(f"{what} cannot be decoded: {reason}") from error
@@ -59,9 +60,9 @@ def decode(data: bytes, color: bool | None, what: str) -> Picture:
 def _decode(data: bytes, color: bool | None, what: str) -> Picture:
     from PIL import Image
 
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.width * image.height > PIXEL_LIMIT:
-            raise DataError(f"{what} has {image.width} x {image.height} pixels; at most {PIXEL_LIMIT} are read")
+    with Image.open(io.BytesIO(data), formats=in_force().formats) as image:
+        if image.width * image.height > (most := in_force().pixels):
+            raise DataError(f"{what} has {image.width} x {image.height} pixels; at most {most} are read")
         if color is None and _sixteen_bits(image):
             raise DataError(f"{what} has 16 bits a channel, and a net takes 8; convert it, or give force_color")
         turned = color is not None and image.format in ("JPEG", "PNG") and "exif" in image.info

@@ -4,6 +4,7 @@ import atexit
 import threading
 import weakref
 from collections.abc import Iterator
+from contextvars import copy_context
 from queue import SimpleQueue
 from time import perf_counter
 from typing import ClassVar
@@ -30,7 +31,9 @@ class _Ahead:
         """Orders for a batch, each with memory that may be used or with None."""
         self.ready: SimpleQueue[Batch | BaseException] = SimpleQueue()
         self.stopped = False
-        self.thread = threading.Thread(target=self._run, name="caffepy-prefetch", daemon=True)
+        self.thread = threading.Thread(
+            target=copy_context().run, args=(self._run,), name="caffepy-prefetch", daemon=True
+        )
         self.started = False
         for _ in range(depth):
             self.wanted.put(None)

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """[function(item) for item in items], on as many threads as there are cores, this one among them.
+    """[function(item) for item in items], on as many threads as there are cores, this one among them, in its context.
 
     Raises what the first item that fails raises; of those behind it some are then not done.
     """
@@ -55,7 +56,7 @@ def side_by_side(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
             except BaseException as error:
                 errors[index] = error
 
-    helpers = [_helpers().submit(work) for _ in range(min(cores(), len(items)) - 1)]
+    helpers = [_helpers().submit(copy_context().run, work) for _ in range(min(cores(), len(items)) - 1)]
     work()
     for helper in helpers:
         if not helper.cancel():

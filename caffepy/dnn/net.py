@@ -17,6 +17,7 @@ from caffepy.dnn.blobs import Array, scalar, shifted
 from caffepy.draw import get_pydot_graph
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError, nearest
 from caffepy.layer import Layer as CaffeLayer
+from caffepy.limits import COMPUTES, Limits
 from caffepy.proto.caffe_pb2 import TEST
 from caffepy.pycaffe import Net as CaffeNet
 
@@ -35,16 +36,17 @@ class Layer:
     blobs: list[Floats]
 
 
-def readNetFromCaffe(prototxt: Source, caffeModel: Source = "") -> "Net":
+def readNetFromCaffe(prototxt: Source, caffeModel: Source = "", *, limits: Limits = COMPUTES) -> "Net":
     """A net from a prototxt and a .caffemodel: paths, or bytes as bytes, bytearray or uint8 array.
 
-    It is built for testing. Raises what caffepy.Net raises.
+    It is built for testing, and as OpenCV does not run Python layers or read what a model names, `limits` forbid it.
+    Raises what caffepy.Net raises.
     """
     with tempfile.TemporaryDirectory() as folder:
         model = _path(prototxt, Path(folder, "buffer.prototxt"))
         absent = isinstance(caffeModel, str) and not caffeModel
         weights = None if absent else _path(caffeModel, Path(folder, "buffer.caffemodel"))
-        return Net(CaffeNet(model, TEST, weights=weights))
+        return Net(CaffeNet(model, TEST, weights=weights, limits=limits))
 
 
 def _path(source: Source, buffer: Path) -> str | os.PathLike[str]:
@@ -56,14 +58,20 @@ def _path(source: Source, buffer: Path) -> str | os.PathLike[str]:
     return buffer
 
 
-def readNet(model: str | os.PathLike[str], config: str | os.PathLike[str] = "", framework: str = "caffe") -> "Net":
+def readNet(
+    model: str | os.PathLike[str],
+    config: str | os.PathLike[str] = "",
+    framework: str = "caffe",
+    *,
+    limits: Limits = COMPUTES,
+) -> "Net":
     """The same from a .caffemodel and a .prototxt, in either order. Raises ArgumentError for another framework's."""
     names = sorted((os.fspath(model), os.fspath(config)), key=lambda name: not name.endswith((".prototxt", ".txt")))
     if framework.lower() not in ("", "caffe") or not names[0].endswith((".prototxt", ".txt")):
         raise ArgumentError(
             f"readNet: {model!r}, {config!r}, {framework!r} are no Caffe net; give a .caffemodel and a .prototxt"
         )
-    return readNetFromCaffe(*names)
+    return readNetFromCaffe(*names, limits=limits)
 
 
 class Net:

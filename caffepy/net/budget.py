@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from caffepy.blob import Shape, memory
 from caffepy.layer import Layer
+from caffepy.limits import in_force
 
 
 class Budget:
     """Bytes of data, weights, layers' own memory and scratch memory; diffs, which not every net has, are left out."""
 
-    def __init__(self, most: int | None = None) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._layers: dict[int, int] = {}
         self._workspace = 0
         self._total = 0
@@ -23,7 +23,8 @@ class Budget:
 
     def check(self, i: int, layer: Layer, tops: Mapping[str, Shape]) -> None:
         """Count layer `i` with the tops of its own. Raises its LayerError where a part or the whole does not fit."""
-        most = memory.limit() if self._most is None else self._most
+        given = in_force().memory
+        most = memory.limit() if given is None else given
         parts = {f"weight blob {j}": blob.shape for j, blob in enumerate(layer.blobs)}
         parts |= {f"top {name!r}": shape for name, shape in tops.items()}
         for what, shape in parts.items():

@@ -52,12 +52,11 @@ class Execution:
         wiring: graph.Wiring,
         blobs: list[Blob],
         loss_weights: list[list[float]],
-        memory_limit: int | None = None,
     ) -> None:
         self.layers, self.wiring, self.blobs, self.loss_weights = layers, wiring, blobs, loss_weights
         self.callbacks = Callbacks()
         self.replay = Replay()
-        self.budget = Budget(memory_limit)
+        self.budget = Budget()
         self._from: list[frozenset[int]] = [frozenset(range(i, len(layers))) for i in range(len(layers) + 1)]
         """By layer, it and those behind it. A settled pass takes the host as long for many layers as for few."""
         self.stale = self._from[0]

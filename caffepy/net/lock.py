@@ -3,15 +3,15 @@
 import threading
 from contextlib import ExitStack
 
-from caffepy import device
+from caffepy import device, limits
 from caffepy.errors import StateError
 
 
 class PassLock:
-    """`with lock:` around each pass, which runs on `pinned` where that is given."""
+    """`with lock:` around each pass, which runs on `pinned` where that is given, and within the net's limits."""
 
-    def __init__(self, pinned: device.Device | None) -> None:
-        self.pinned, self._exit = pinned, ExitStack()
+    def __init__(self, pinned: device.Device | None, policy: limits.Limits) -> None:
+        self.pinned, self.limits, self._exit = pinned, policy, ExitStack()
         self._lock = threading.Lock()
         self._owner: int | None = None
         self.closed = False
@@ -29,13 +29,18 @@ class PassLock:
         try:
             self.check_open()
         except StateError:
-            self.__exit__(None, None, None)
+            self._release()
             raise
+        self._before = limits.IN_FORCE.set(self.limits)
         if self.pinned is not None:
             self._exit.enter_context(device.pinned(self.pinned))
 
     def __exit__(self, *error: object) -> None:
         if self.pinned is not None:
             self._exit.close()
+        limits.IN_FORCE.reset(self._before)
+        self._release()
+
+    def _release(self) -> None:
         self._owner = None
         self._lock.release()

@@ -14,6 +14,7 @@ from caffepy.device import Cpu, Device, current, named, pinned
 from caffepy.errors import GraphError, StateError, nearest
 from caffepy.kernels.tuning import Measured, measuring
 from caffepy.layer import TYPES, Layer
+from caffepy.limits import Limits
 from caffepy.net import plans
 from caffepy.net import table as tables
 from caffepy.net import weights as files
@@ -34,10 +35,9 @@ class Net:
 
     `weights` is a .caffemodel or .caffemodel.h5. `level` and `stages` choose layers by their include and exclude
     rules. `device` pins the net to a GPU, by its number, or to the "cpu", whatever the mode is.
-    A Python layer's module is code that building the net runs: in an `untrusted` model only modules named in `allowed`
-    are imported. A net whose forward pass needs more bytes than `memory_limit` (default: CAFFEPY_MEMORY_LIMIT, or the
-    machine's memory) is refused before it takes any.
-    Raises MissingFileError, ProtoError, GraphError, LayerError, WeightsError or DeviceError.
+    `limits` says what the model may do beyond computing, such as importing Python layers' modules, which is code that
+    building the net runs, and how much memory it may take: a net that needs more is refused before it takes any.
+    Raises MissingFileError, NotAllowedError, ProtoError, GraphError, LayerError, WeightsError or DeviceError.
     """
 
     _param_diffs_wait: ClassVar[bool] = False
@@ -52,12 +52,10 @@ class Net:
         level: int = 0,
         stages: Iterable[str] = (),
         device: int | str | None = None,
-        untrusted: bool = False,
-        allowed: Iterable[str] = (),
-        memory_limit: int | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.phase = phase
-        self._lock = PassLock(named(device))
+        self._lock = PassLock(named(device), limits or Limits())
         self.labels: Sequence[str] | None = None
         """The names of the classes, by index, for whoever shows them."""
         self.preprocess: Any = None
@@ -67,9 +65,7 @@ class Net:
             state.CopyFrom(own.net.state)
             state.MergeFrom(NetState(phase=phase, level=level, stage=stages))  # type: ignore[arg-type]
             self.param = graph.insert_splits(files.settled(graph.filter_net(own.net, state), phase))
-            if untrusted:
-                self._check_modules(set(allowed))
-            self._build(memory_limit)
+            self._build()
             loaded = files.take_own(self.execution.layers, self.param_owners, own, state)
             if weights is not None:
                 loaded |= files.load(self.execution.layers, self.param_owners, weights).indices
@@ -82,12 +78,12 @@ class Net:
             )
         log.info("net %r: %d layers, outputs %s", self.param.name, len(self.execution.layers), ", ".join(self.outputs))
 
-    def _build(self, memory_limit: int | None) -> None:
+    def _build(self) -> None:
         layers = [self._make(i) for i in range(len(self.param.layer))]
         self.wiring = graph.wire(self.param)
         self.loss_weights = [self._loss_weights_of(layer) for layer in layers]
         blobs = [Blob() for _ in self.wiring.blobs]
-        self.execution = Execution(layers, self.wiring, blobs, self.loss_weights, memory_limit)
+        self.execution = Execution(layers, self.wiring, blobs, self.loss_weights)
         self.execution.set_up(SyncedArray())
         self.param_owners = self._share_params()
         self.plan = plans.plan_backward(self.param, self.wiring, self.execution.facts)
@@ -133,6 +129,11 @@ class Net:
     def callbacks(self) -> Callbacks:
         """Functions to be called with a layer's index before or after its passes; add to its lists."""
         return self.execution.callbacks
+
+    @property
+    def limits(self) -> Limits:
+        """What the model may do, as it was built with."""
+        return self._lock.limits
 
     # ---- passes
 
@@ -296,15 +297,6 @@ class Net:
         self.close()
 
     # ---- building
-
-    def _check_modules(self, allowed: set[str]) -> None:
-        for layer in self.param.layer:
-            module = layer.python_param.module
-            if layer.type == "Python" and module not in allowed:
-                raise GraphError(
-                    f"layer {layer.name!r} (Python) would import the module {module!r}, and this model is untrusted; "
-                    f"look at what it does, then allow it: Net(..., untrusted=True, allowed=[{module!r}])"
-                )
 
     def _make(self, index: int) -> Layer:
         param = self.param.layer[index]

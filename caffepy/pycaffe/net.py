@@ -11,6 +11,7 @@ from caffepy import net as engine
 from caffepy.blob import Blob, Floats, fit
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError, nearest
 from caffepy.layers.data.memory_data import MemoryData
+from caffepy.limits import Limits, limits_of
 from caffepy.net.execution import Callback
 from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.files import as_path
@@ -40,8 +41,9 @@ class Net(OldNames, engine.Net):
         Net(network_file, phase, level=0, stages=None, weights=None)
         Net(network_file, weights, phase)
 
-    and beyond pycaffe, `device`: a GPU's number or "cpu", which the net keeps to whatever the mode is; `untrusted`:
-    import no module for a Python layer, but those `allowed`; `memory_limit`: the most bytes a forward pass may take.
+    and beyond pycaffe, `device`: a GPU's number or "cpu", which the net keeps to whatever the mode is; `limits`: a
+    caffepy.limits.Limits, what the model may do; or short for it `untrusted`: import no module for a Python layer and
+    touch no file that the model names, but those `allowed`; `memory_limit`: the most bytes a forward pass may take.
 
     `network_file` is a prototxt, a .caffemodel that holds its own definition, or a NetParameter.
 
@@ -55,15 +57,15 @@ class Net(OldNames, engine.Net):
         network_file: Path | NetParameter,
         *args: Any,
         device: int | str | None = None,
+        limits: Limits | None = None,
         untrusted: bool = False,
         allowed: Iterable[str] = (),
         memory_limit: int | None = None,
         **kwargs: Any,
     ) -> None:
         phase, weights, level, stages = constructor_arguments(args, kwargs)
-        beyond: dict[str, Any] = {"device": device, "untrusted": untrusted, "allowed": allowed}
-        beyond["memory_limit"] = memory_limit
-        super().__init__(network_file, phase, weights=weights, level=level, stages=stages, **beyond)
+        limits = limits_of(limits, untrusted=untrusted, allowed=allowed, memory=memory_limit)
+        super().__init__(network_file, phase, weights=weights, level=level, stages=stages, device=device, limits=limits)
         self._warned = False
         names = self.wiring.blobs
         self._by_name = _Names("blob", ((name, self.execution.blobs[i]) for i, name in enumerate(names)))

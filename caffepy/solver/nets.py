@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from os import PathLike, fspath
 
 from caffepy.errors import ProtoError, SolverError
+from caffepy.limits import Limits
 from caffepy.net.weights import read_definition
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, NetState, SolverParameter
@@ -96,25 +97,20 @@ def _check_tests(param: SolverParameter) -> None:
         raise SolverError(f"there are test nets, and test_interval is {param.test_interval}; give 1 or more")
 
 
-def train_net(param: SolverParameter) -> Net:
+def train_net(param: SolverParameter, limits: Limits) -> Net:
     """The net to train, with the weights that the settings name."""
     where, source = _train_source(param)
     say("solver.cpp:102", f"Creating training net {where}")
-    return _build(source, TRAIN, [param.train_state], param.weights)
+    return _build(source, TRAIN, [param.train_state], param.weights, limits)
 
 
-def test_nets(param: SolverParameter) -> list[Net]:
+def test_nets(param: SolverParameter, limits: Limits) -> list[Net]:
     """The nets to test with: those of the settings' own, then the net itself as often as there are test_iter left."""
     nets = []
     for index, (where, source) in enumerate(_test_sources(param)):
         say("solver.cpp:190", f"Creating test net (#{index}) specified by {where}")
-        nets.append(_build(source, TEST, param.test_state[index : index + 1], param.weights))
+        nets.append(_build(source, TEST, param.test_state[index : index + 1], param.weights, limits))
     return nets
-
-
-def definitions(param: SolverParameter) -> list[NetParameter]:
-    """Of all nets that the settings name, with the layers of every state."""
-    return [read_definition(source) for _, source in (_train_source(param), *_test_sources(param))]
 
 
 def _train_source(param: SolverParameter) -> tuple[str, str | NetParameter]:
@@ -136,18 +132,23 @@ def _test_sources(param: SolverParameter) -> list[tuple[str, str | NetParameter]
     return sources + [itself] * (len(param.test_iter) - len(sources))
 
 
-def _build(source: str | NetParameter, phase: int, states: Iterable[NetState], weights: Iterable[str]) -> Net:
+def _build(
+    source: str | NetParameter, phase: int, states: Iterable[NetState], weights: Iterable[str], limits: Limits
+) -> Net:
     """A net in the state that its definition gives and then the solver; `weights` are lists of files."""
+    if isinstance(source, str):
+        limits.check_file(source)
     definition = read_definition(source)
     state = NetState(phase=phase)  # type: ignore[arg-type]
     for further in (definition.state, *states):
         state.MergeFrom(further)
     definition.ClearField("state")
     try:
-        net = Net(definition, state.phase, level=state.level, stages=state.stage)
+        net = Net(definition, state.phase, level=state.level, stages=state.stage, limits=limits)
     except ProtoError as error:
         raise ProtoError(f"{source if isinstance(source, str) else definition.name}: {error}") from error
     for path in (path.strip() for paths in weights for path in paths.split(",")):
+        limits.check_file(path)
         say("solver.cpp:72", f"Finetuning from {path}")
         net.copy_from(path)
     return net

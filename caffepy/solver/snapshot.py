@@ -9,6 +9,7 @@ import numpy as np
 
 from caffepy.blob import Blob, Floats
 from caffepy.errors import CaffeError, ProtoError, SolverError
+from caffepy.limits import Limits
 from caffepy.net import Net
 from caffepy.proto.binary_write import blob_parts, size
 from caffepy.proto.caffe_pb2 import SolverParameter, SolverState
@@ -63,8 +64,9 @@ def _values(blob: Blob) -> Floats:
     return blob.read()
 
 
-def check_prefix(prefix: str) -> None:
-    """Raise SolverError unless files can be written under the prefix."""
+def check_prefix(prefix: str, limits: Limits) -> None:
+    """Raise SolverError unless files can be written under the prefix, NotAllowedError if they may not."""
+    limits.check_file(prefix)
     folder = os.path.dirname(prefix) or "."
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK)):
         raise SolverError(
@@ -94,10 +96,13 @@ def read(path: str) -> State:
         raise ProtoError(f"{path}: not a whole solverstate ({error}); copy or write it again") from error
 
 
-def beside(path: str, learned_net: str) -> str:
+def beside(path: str, learned_net: str, limits: Limits) -> str:
     """Where the weights of a state are: where it says, or beside it if there is nothing there."""
     own = os.path.join(os.path.dirname(path), os.path.basename(learned_net))
-    return own if not os.path.exists(learned_net) and os.path.exists(own) else learned_net
+    if not os.path.exists(learned_net) and os.path.exists(own):
+        return own
+    limits.check_file(learned_net)
+    return learned_net
 
 
 def fit(state: State, histories: Sequence[Blob], path: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from caffepy.blob import Blob
 from caffepy.errors import CaffeError, NotFiniteError, SolverError, nearest
+from caffepy.limits import Limits
 from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.pycaffe import Net
 from caffepy.pycaffe.process import solver_rank
@@ -30,28 +31,36 @@ class Solver:
 
     `param_file` is a solver's prototxt, or a SolverParameter. Raises SolverError for settings that do not go together,
     and what building a Net raises. While training, a loss that is NaN or infinite raises NotFiniteError unless
-    `allow_nan` says to go on, as Caffe does.
+    `allow_nan` says to go on, as Caffe does. `limits` says which files the settings and the nets may name, and what
+    else a net may do.
     """
 
     type: ClassVar[str]
 
-    def __init__(self, param_file: str | PathLike[str] | SolverParameter, *, allow_nan: bool = False) -> None:
+    def __init__(
+        self,
+        param_file: str | PathLike[str] | SolverParameter,
+        *,
+        allow_nan: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        self.limits = limits or Limits()
         self.param = param = nets.read_solver(param_file)
         """The settings; those of an iteration are read anew at each."""
         say("solver.cpp:45", f"Initializing solver from parameters: \n{param}".rstrip())
         nets.check(param, self.type)
         if param.snapshot:
-            snapshot.check_prefix(param.snapshot_prefix)
+            snapshot.check_prefix(param.snapshot_prefix, self.limits)
         if param.random_seed >= 0:
             set_random_seed(param.random_seed + solver_rank())
         self.allow_nan = allow_nan
         self.iter = 0
         """How often the weights have been updated."""
         self.current_step = 0
-        self.net = nets.train_net(param)
+        self.net = nets.train_net(param, self.limits)
         """The net that is trained."""
         self.net.param_diffs.asked = True
-        self.test_nets = nets.test_nets(param)
+        self.test_nets = nets.test_nets(param, self.limits)
         """The nets it is tested with; they have its weights from their first test on."""
         self.requested_action: Callable[[], Action] = _nothing
         """Asked between iterations whether to write a snapshot or stop."""
@@ -292,7 +301,7 @@ class Solver:
         state, history = snapshot.read(path), self._history
         snapshot.fit(state, history, path)
         if state.learned_net:
-            self.net.copy_from(snapshot.beside(path, state.learned_net))
+            self.net.copy_from(snapshot.beside(path, state.learned_net, self.limits))
         self.iter, self.current_step = state.iteration, state.current_step
         say("sgd_solver.cpp:335", "SGDSolver: restoring history")
         for values, blob in zip(state.history, history, strict=True):
@@ -362,14 +371,16 @@ SOLVERS: dict[str, type[Solver]] = {
 """By the `type` of a solver's prototxt."""
 
 
-def get_solver(param_file: str | PathLike[str] | SolverParameter, *, allow_nan: bool = False) -> Solver:
+def get_solver(
+    param_file: str | PathLike[str] | SolverParameter, *, allow_nan: bool = False, limits: Limits | None = None
+) -> Solver:
     """The solver of the type that its prototxt names. Raises SolverError where there is no such type."""
     param = nets.read_solver(param_file)
     if param.type not in SOLVERS:
         raise SolverError(
             f"type: there is no solver {param.type!r}{nearest(param.type, SOLVERS)}; there are {', '.join(SOLVERS)}"
         )
-    return SOLVERS[param.type](param, allow_nan=allow_nan)
+    return SOLVERS[param.type](param, allow_nan=allow_nan, limits=limits)
 
 
 def _nothing() -> Action:

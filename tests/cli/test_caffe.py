@@ -13,7 +13,7 @@ from tests.cli.test_test import written
 
 FLAGS = "time -model m.prototxt -weights w.caffemodel -gpu 1 -iterations 7 -phase TEST -level 2 -stage a,b"
 TRANSLATED = [
-    *["time", "--allow", "all", "--iterations", "7", "--level", "2", "--phase", "test", "--stage", "a"],
+    *["time", "--allow", "/", "--iterations", "7", "--level", "2", "--phase", "test", "--stage", "a"],
     *["--stage", "b", "--gpu", "1", "--", "m.prototxt", "w.caffemodel"],
 ]
 
@@ -88,10 +88,12 @@ def test_train_fails_with_1() -> None:
     assert run("train", "-solver", "s.prototxt").exit_code == 1
 
 
-def test_python_layers_run_as_the_originals_do(tmp_path: Path) -> None:
+def test_python_layers_run_if_they_are_allowed(tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text(PYTHON_LAYER)
-    assert "cannot be imported" in run("time", "-model", str(path)).stderr
+    assert "would import the module" in run("time", "-model", str(path)).stderr
+    for allowed in ("all", "no_such_module", "other,no_such_module"):
+        assert "cannot be imported" in run("time", "-model", str(path), "-allow", allowed).stderr
 
 
 def test_help_and_version() -> None:

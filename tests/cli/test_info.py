@@ -49,7 +49,7 @@ def test_a_python_layer_runs_only_if_its_module_is_allowed(tmp_path: Path) -> No
     path.write_text(PYTHON_LAYER)
     refused = CliRunner().invoke(main, ["info", str(path)])
     assert refused.exit_code == 1
-    assert "layer 'own' (Python) runs code of the module 'no_such_module'" in refused.stderr
+    assert "layer 'own' (Python): would import the module 'no_such_module'" in refused.stderr
     assert "--allow no_such_module" in refused.stderr
     for allowed in ("no_such_module", "all"):
         tried = CliRunner().invoke(main, ["info", str(path), "--allow", allowed])

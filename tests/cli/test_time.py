@@ -49,6 +49,9 @@ def test_layers_that_read_files(tmp_path: Path) -> None:
     path.write_text(
         'layer { name: "records" type: "Data" top: "data" data_param { source: "nosuch" batch_size: 2 backend: LMDB } }'
     )
-    result = CliRunner().invoke(main, ["time", str(path)])
+    refused = CliRunner().invoke(main, ["time", str(path)])
+    assert "layer 'records' (Data): would open the file 'nosuch'" in refused.stderr
+    assert "--allow ./nosuch" in refused.stderr
+    result = CliRunner().invoke(main, ["time", str(path), "--allow", "./nosuch"])
     assert result.exit_code == 1
     assert "layer 'records' (Data): LMDB 'nosuch' cannot be opened: there is no such folder" in result.stderr

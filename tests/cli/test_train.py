@@ -104,7 +104,7 @@ class TestTraining:
         Path("net.prototxt").write_text(NET + layer)
         result = train("solver.prototxt")
         assert result.exit_code == 1
-        assert "runs code of the module 'm'" in result.output
+        assert "would import the module 'm'" in result.output
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caffepy.data import files, hdf5, pictures
+from caffepy.data import files, hdf5
 from caffepy.data.database import open_database
 from caffepy.data.hdf5 import Hdf5Source
 from caffepy.data.lmdb_reader import LmdbReader
@@ -23,6 +23,7 @@ from caffepy.data.sources import read_list
 from caffepy.data.transform import read_mean
 from caffepy.data.windows import read_windows
 from caffepy.errors import CaffeError, DataError, MissingFileError
+from caffepy.limits import FORMATS
 from caffepy.proto.caffe_pb2 import Datum
 from tests.golden_data import FOLDER
 from tests.nets import make
@@ -182,7 +183,7 @@ def test_only_some_formats_are_decoded():
         pixels.save(out, kind)
         with pytest.raises(DataError, match="no PNG, JPEG, BMP, GIF, PNM, TIFF or WebP"):
             decode(out.getvalue(), True, "it")
-    for kind in pictures.FORMATS:
+    for kind in FORMATS:
         out = io.BytesIO()
         pixels.save(out, kind)
         assert decode(out.getvalue(), True, "it").shape == (4, 4, 3)

@@ -11,7 +11,8 @@ import click
 from caffepy import Net
 from caffepy.cli.classes import find_target
 from caffepy.cli.model import load_net
-from caffepy.cli.options import WEIGHTS_ENDINGS
+from caffepy.cli.options import ALLOW_OPTION, WEIGHTS_ENDINGS
+from caffepy.limits import Limits
 from caffepy.saliency.labels import read_labels
 from caffepy.saliency.preprocess import IMAGENET_MEAN, preprocess_of
 
@@ -28,11 +29,12 @@ class Explained:
     labels: str | None
     mean: str | None
     scale: float
+    limits: Limits
 
     @contextmanager
     def net(self) -> Iterator[Net]:
         """The net, with labels and preprocessing."""
-        with load_net(self.model, self.weights) as net:
+        with load_net(self.model, self.weights, self.limits) as net:
             net.preprocess = preprocess_of(net.blob(net.inputs[0]).shape, self.mean, self.scale)
             net.labels = read_labels(self.labels) if self.labels else None
             yield net
@@ -54,6 +56,7 @@ def explained_options(*files: str) -> Callable[[Callable[..., Any]], Callable[..
             labels: str | None,
             mean: str | None,
             scale: float,
+            limits: Limits,
             **rest: Any,
         ) -> Any:
             given = list(files_given)
@@ -62,7 +65,7 @@ def explained_options(*files: str) -> Callable[[Callable[..., Any]], Callable[..
                 raise click.UsageError("Expected WEIGHTS after MODEL: give the trained .caffemodel.")
             if len(given) != len(files):
                 raise click.UsageError(f"Expected {' '.join(files) or 'nothing more'} after WEIGHTS, got {given}.")
-            return command(Explained(model, weights, tuple(given), target, labels, mean, scale), **rest)
+            return command(Explained(model, weights, tuple(given), target, labels, mean, scale, limits), **rest)
 
         decorators = [
             click.argument("model", metavar="MODEL"),
@@ -76,6 +79,7 @@ def explained_options(*files: str) -> Callable[[Callable[..., Any]], Callable[..
                 f"[default: {IMAGENET_MEAN} for 3 channels at scale 255]",
             ),
             click.option("--scale", default=255.0, show_default=True, help="The value of white in the net's input."),
+            ALLOW_OPTION,
         ]
         for decorator in reversed(decorators):
             with_net = decorator(with_net)

@@ -14,6 +14,8 @@ from caffepy.cli.classes import Classes, find_target
 from caffepy.cli.command import Subcommand, Timed, timed
 from caffepy.cli.explain.explained import bar
 from caffepy.cli.model import load_net
+from caffepy.cli.options import ALLOW_OPTION
+from caffepy.limits import Limits
 from caffepy.saliency import (
     METHODS,
     Method,
@@ -56,6 +58,7 @@ _SIDE = 240  # pixels of a panel in a grid of methods
 @click.option("--output", metavar="BLOB", help="The blob of class scores. [default: the net's only output]")
 @click.option("-o", "--out", metavar="FILE", help="The picture to write. [default: IMAGE's name with -saliency.png]")
 @click.option("--random-weights", is_flag=True, help="Take no WEIGHTS; run on random ones.")
+@ALLOW_OPTION
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def saliency(
     model: str,
@@ -69,6 +72,7 @@ def saliency(
     output: str | None,
     out: str | None,
     random_weights: bool,
+    limits: Limits,
     as_json: bool,
 ) -> None:
     """Draw which pixels of IMAGE the score of a class depends on.
@@ -82,7 +86,7 @@ def saliency(
     chosen = [named(name) for name in methods.split(",")]
     weights, image_path = _weights_and_image(model, files, random_weights)
     image = io.load_image(image_path)
-    net = load_net(model, weights, random_weights=random_weights)
+    net = load_net(model, weights, limits, random_weights=random_weights)
     with net:
         shape = net.blob(net.inputs[0]).shape
         preprocess = preprocess_of(shape, mean, scale)

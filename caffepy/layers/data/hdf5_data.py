@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from caffepy.blob import Arrays, Shape
 from caffepy.data.hdf5 import Hdf5Source
 from caffepy.layer import Layer, register
-from caffepy.layers.data.prefetching import named, write
+from caffepy.layers.data.prefetching import write
 
 
 @register("HDF5Data", bottoms=0, tops=(1, None))
@@ -24,14 +24,14 @@ class HDF5Data(Layer):
             raise self.error("HDF5Data does not transform data; leave transform_param out and store them transformed")
         if p.batch_size < 1:
             raise self.error("batch_size must be at least 1")
-        with named(self):
+        with self.named():
             self.source = Hdf5Source(p.source, list(self.param.top), shuffle=p.shuffle)
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         return [(self.param.hdf5_data_param.batch_size, *shape) for shape in self.source.shapes]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        with named(self):
+        with self.named():
             rows = self.source.read(self.param.hdf5_data_param.batch_size)
         for arrays, values in zip(top, rows, strict=True):
             write(arrays, values)

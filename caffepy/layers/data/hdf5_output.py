@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from caffepy.blob import Arrays, Shape
 from caffepy.errors import MissingFileError
 from caffepy.layer import Layer, register
+from caffepy.limits import in_force
 
 
 @register("HDF5Output", bottoms=2, tops=0)
@@ -20,6 +21,8 @@ class HDF5Output(Layer):
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         self.file_name = self.param.hdf5_output_param.file_name
+        with self.named():
+            in_force().check_file(self.file_name)
         folder = os.path.dirname(os.path.abspath(self.file_name))
         if not self.file_name or not os.path.isdir(folder) or not os.access(folder, os.W_OK):
             raise MissingFileError(

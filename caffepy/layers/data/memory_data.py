@@ -10,7 +10,7 @@ from caffepy.blob import Arrays, Floats, Shape
 from caffepy.data.records import channels_first, datum_values
 from caffepy.data.transform import DataTransformer, Values
 from caffepy.layer import Layer, register
-from caffepy.layers.data.prefetching import color_of, named, write
+from caffepy.layers.data.prefetching import color_of, write
 from caffepy.proto.caffe_pb2 import Datum
 
 log = logging.getLogger("caffepy")
@@ -34,7 +34,7 @@ class MemoryData(Layer):
                 "give memory_data_param batch_size, channels, height and width of at least 1, got "
                 + ", ".join(map(str, self.shape))
             )
-        with named(self):
+        with self.named():
             self.transformer = DataTransformer(self.param.transform_param, self.phase)
         self.transformer.seed()
         self._data: Floats | None = None
@@ -71,7 +71,7 @@ class MemoryData(Layer):
         self._add([channels_first(array) for array in arrays], labels)
 
     def _add(self, items: Sequence[Values], labels: Sequence[int]) -> None:
-        with named(self):
+        with self.named():
             shapes = {self.transformer.shape(item.shape) for item in items}
             if shapes - {self.shape[1:]}:
                 raise self.error(f"items come out as {sorted(shapes)}; {self.shape[1:]} is what the prototxt says")

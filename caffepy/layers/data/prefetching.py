@@ -1,7 +1,6 @@
 """What Data, ImageData and WindowData have in common: batches made ahead on a thread."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.data.bad_records import skipping
@@ -9,21 +8,10 @@ from caffepy.data.batch_maker import BatchMaker
 from caffepy.data.prefetch import Prefetcher
 from caffepy.data.sources import Source
 from caffepy.data.transform import DataTransformer
-from caffepy.errors import CaffeError, DataError
+from caffepy.errors import DataError
 from caffepy.layer import Layer
 from caffepy.proto.caffe_pb2 import LayerParameter
 from caffepy.rng import process
-
-
-@contextmanager
-def named(layer: Layer) -> Iterator[None]:
-    """Begin the messages of errors with the layer's name; their classes stay."""
-    try:
-        yield
-    except CaffeError as error:
-        if str(error).startswith(f"layer {layer.name!r} "):
-            raise
-        raise type(error)(str(layer.error(str(error)))) from error
 
 
 def write(top: Arrays, value: Floats) -> None:
@@ -67,7 +55,7 @@ class PrefetchingLayer(Layer):
         batch_size = self.batch_size()
         if batch_size < 1:
             raise self.error("batch_size must be at least 1")
-        with named(self):
+        with self.named():
             self.transformer = DataTransformer(self.param.transform_param, self.phase)
             self.transformer.seed()
             source, transformer = self.open()
@@ -82,7 +70,7 @@ class PrefetchingLayer(Layer):
         return [(size, *self.item_shape), (size,)][: len(self.param.top)]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> Sequence[Shape]:
-        with named(self):
+        with self.named():
             batch = self.prefetcher.take()
         for arrays, values in zip(top, (batch.data, batch.labels), strict=False):
             write(arrays, values)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from caffepy.blob import Arrays, Floats, Shape
+from caffepy.data.files import read_lines
 from caffepy.layer import Layer, register
 from caffepy.layers.detection.boxes import best_first, overlaps
 from caffepy.layers.detection.detection import known_objects
@@ -97,10 +98,11 @@ class DetectionEvaluate(Layer):
 
     def _read_sizes(self) -> Floats:
         file = self.p.name_size_file
+        with self.named():
+            lines = read_lines(file)
         try:
-            with open(file, encoding="utf-8") as lines:
-                sizes = [[float(number) for number in line.split()[1:3]] for line in lines if line.strip()]
-        except (OSError, ValueError) as error:
+            sizes = [[float(number) for number in line.split()[1:3]] for line in lines if line.strip()]
+        except ValueError as error:
             raise self.error(f"name_size_file: cannot read {file!r}: {error}") from error
         if not sizes or any(len(size) != 2 for size in sizes):
             raise self.error(f"name_size_file: {file!r} must have lines of name, height, width")

@@ -7,14 +7,15 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from caffepy.blob import Arrays, Floats, Shape
-from caffepy.io import blobproto_to_array
+from caffepy.data.files import read_file
+from caffepy.errors import ProtoError
 from caffepy.kernels import kernel
 from caffepy.layer import State, register
 from caffepy.layers.basis.labels import LabelRule, counted_labels
 from caffepy.layers.loss.loss import LOG_THRESHOLD, add_up
 from caffepy.layers.loss.softmax_loss import SoftmaxLoss
 from caffepy.proto.caffe_pb2 import BlobProto
-from caffepy.proto.files import open_binary
+from caffepy.proto.stored import blob_array
 
 
 @register("InfogainLoss", bottoms=(2, 3), tops=(1, 2))
@@ -37,13 +38,14 @@ class InfogainLoss(SoftmaxLoss):
             raise self.error(
                 "needs the infogain matrix: give infogain_loss_param { source }, a file, or a third bottom"
             )
-        with open_binary(source) as file:
-            try:
-                return blobproto_to_array(BlobProto.FromString(file.read())).astype(np.float32)
-            except DecodeError as error:
-                raise self.error(
-                    f"source {source!r} is not a binary BlobProto ({error}); save the matrix as one"
-                ) from error
+        with self.named():
+            content = read_file(source)
+        try:
+            return blob_array(BlobProto.FromString(content))
+        except (DecodeError, ProtoError) as error:
+            raise self.error(
+                f"source {source!r} is not a binary BlobProto ({error}); save the matrix as one"
+            ) from error
 
     def axis_of(self, scores: Shape) -> int:
         return self.canonical_axis(self.param.infogain_loss_param.axis, scores)

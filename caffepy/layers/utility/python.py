@@ -9,6 +9,7 @@ import numpy as np
 
 from caffepy.blob import Arrays, Blob, BlobVec, Shape
 from caffepy.layer import Layer, register
+from caffepy.limits import in_force
 from caffepy.proto.caffe_pb2 import LayerParameter
 
 
@@ -93,6 +94,8 @@ class Python(Layer):
         param = self.param.python_param
         if not param.module or not param.layer:
             raise self.error("give python_param { module and layer }: the module's name and the class's in it")
+        with self.named():
+            in_force().check_module(param.module)
         try:
             module = importlib.import_module(param.module)
         except SyntaxError as error:

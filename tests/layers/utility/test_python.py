@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
-from caffepy.errors import GraphError, LayerError
+from caffepy.errors import LayerError, NotAllowedError
 from tests.gpu_mode import downloaded, running
 from tests.nets import make, noise
 
@@ -186,7 +186,7 @@ def test_what_cannot_be_loaded(text: str, message: str) -> None:
 def test_an_untrusted_model_imports_nothing() -> None:
     text = INPUT + layer("Shift", rest='param_str: "1"')
     with pytest.raises(
-        GraphError, match=r"would import the module 'user_layers'.*untrusted=True, allowed=\['user_layers'"
+        NotAllowedError, match=r"would import the module 'user_layers'.*allowed=\['user_layers'\].*--allow user_layers"
     ):
         make(text, untrusted=True)
     assert "user_layers" not in sys.modules
