@@ -43,6 +43,9 @@ class Home(Protocol):
     def download(self, host: NDArray[Any]) -> None:
         """Put the values into the host's array."""
 
+    def take(self, other: "Home") -> bool:
+        """Take the values from that home, without the host's help; whether it can."""
+
 
 class Watcher(Protocol):
     """Who repeats a pass without asking every storage again."""
@@ -73,6 +76,10 @@ class GpuHome:
     def download(self, host: NDArray[Any]) -> None:
         """host = array"""
         self.gpu.download(self.array, host)
+
+    def take(self, other: Home) -> bool:
+        """The values come by the host."""
+        return False
 
 
 class SyncedArray:
@@ -243,7 +250,9 @@ class SyncedArray:
     def ready(self, home: Home, access: Access) -> None:
         """Make `home`, of this storage, hold the values if they are needed, and alone if they are written."""
         if access != "overwrite" and home not in self._current:
-            if self._current or self._host is not None:
+            if not self._fresh and any(map(home.take, self._current)):
+                pass
+            elif self._current or self._host is not None:
                 viewed = self.viewed
                 home.upload(self.read_host(self._capacity))
                 if viewed:  # a script may write to it as soon as the pass has been launched

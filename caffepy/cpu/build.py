@@ -13,8 +13,11 @@ from caffepy.cpu.homes import ASK_SCRATCHPAD, DST, SRC, Computed, Memories, pack
 from caffepy.cpu.record import Operation, Place, Recorder
 from caffepy.cpu.value import Value, unowned
 from caffepy.device.onednn.handles import SCRATCHPAD, Call, Layout, Memory, Primitive, address, contiguous, empty
+from caffepy.device.onednn.product import Product
 
-Step = tuple[Primitive, Memories] | Callable[[], object]
+Bound = Call | Product | Callable[[], object]
+"""What a pass consists of in the end; functions are NumPy's work."""
+Step = tuple[Primitive, Memories] | Product | Callable[[], object]
 
 
 class DeclinedError(Exception):
@@ -185,7 +188,9 @@ class Builder:
         return self.values[place.storage]
 
     def _source(self, value: Value, layout: Layout) -> Memory | None:
-        """What to reorder in this pass; None where the host's values are packed before it."""
+        """What to reorder in this pass; None where the host's values are packed before it, once for many passes."""
+        if value.plain and not value.written:
+            return None
         if (found := value.any_memory()) is not None and found.layout.shape == layout.shape:
             return found
         if value.written or found is not None:
@@ -226,6 +231,11 @@ class Builder:
             self._scratch = max(self._scratch, scratch.size)
         self.steps.append((primitive, memories))
         self.names.append(primitive.kind)
+
+    def product(self, product: Product) -> None:
+        """Compute it next."""
+        self.steps.append(product)
+        self.names.append(product.name)
 
     def call(self, name: str, function: Callable[[], object]) -> None:
         """Call the function next."""
@@ -276,10 +286,10 @@ class Builder:
         """The same memory; of a storage, without holding on to it, so that it does not count as looked at."""
         return array if self._value(array) is None else unowned(address(array), array.shape, array.dtype)
 
-    def finished(self) -> list[Call | Callable[[], object]]:
+    def finished(self) -> list[Bound]:
         """The steps, bound; scratch memory is common to all."""
         scratch = empty(self._scratch)
-        calls: list[Call | Callable[[], object]] = []
+        calls: list[Bound] = []
         for step in self.steps:
             if isinstance(step, tuple):
                 primitive, memories = step

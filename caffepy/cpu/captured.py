@@ -1,27 +1,19 @@
 """A captured pass: calls bound to memory, what it wants to find where, and what it leaves where."""
 
+import functools
 import itertools
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from caffepy.blob.storage import SyncedArray
+from caffepy.cpu.build import Bound
 from caffepy.cpu.homes import Computed
 from caffepy.cpu.record import Recorder
 from caffepy.cpu.translations import translate
 from caffepy.device.onednn.handles import Call, library
+from caffepy.device.onednn.product import Product
 from caffepy.device.threads import threads
-
-
-@contextmanager
-def using(number: int) -> Iterator[int]:
-    """Let oneDNN use so many threads meanwhile; primitives belong to the number that they are made with."""
-    before = library().use_threads(number)
-    try:
-        yield number
-    finally:
-        library().use_threads(before)
 
 
 class CapturedPass:
@@ -31,7 +23,7 @@ class CapturedPass:
     """
 
     def __init__(self, body: Callable[[], object], wanted: set[SyncedArray]) -> None:
-        with using(threads()) as self.threads:
+        with library().using(threads()) as self.threads:
             self._capture(body, wanted)
 
     def _capture(self, body: Callable[[], object], wanted: set[SyncedArray]) -> None:
@@ -41,9 +33,11 @@ class CapturedPass:
         builder = translate(self._recorder, wanted)
         self.names, self.declined = builder.names, builder.declined
         self._calls = builder.finished()
-        self.primitives = {call.name for call in self._calls if isinstance(call, Call)}
+        self.primitives = {call.name for call in self._calls if isinstance(call, Call | Product)}
         """Those of the names that are oneDNN's."""
-        self._runs = [call.run if isinstance(call, Call) else call for call in self._calls]
+        self.wide = [call.name for call in self._calls if isinstance(call, Call | Product) and call.threads > 1]
+        """Those of the names that more than one thread does."""
+        self._runs = list(_runs(self._calls, self.threads))
         self._needs = {storage: value.needs for storage, value in builder.values.items() if value.needs}
         self._leaves = {storage: value.left for storage, value in builder.values.items() if value.written}
         self._preparations = builder.preparations
@@ -78,7 +72,7 @@ class CapturedPass:
 
     def run(self) -> None:
         """Do it."""
-        with using(self.threads), np.errstate(all="ignore"):
+        with library().using(self.threads), np.errstate(all="ignore"):
             self._ready()
             for run in self._runs:
                 if status := run():
@@ -109,3 +103,16 @@ class CapturedPass:
             if not dirty.isdisjoint(itertools.chain(preparation.sources, preparation.results)):
                 preparation.run()
                 dirty.update(preparation.results)
+
+
+def _runs(calls: Sequence[Bound], threads: int) -> Iterator[Callable[[], object]]:
+    """What runs them in turn, each with its number of threads, beginning with that of the pass."""
+    now = threads
+    for call in calls:
+        if isinstance(call, Call | Product):
+            if call.threads != now:
+                now = call.threads
+                yield functools.partial(library().use_threads, now)
+            yield call.run
+        else:
+            yield call

@@ -182,7 +182,7 @@ def folded(b: Builder, weight: Floats, bias: Floats | None, layout: Layout, fold
         for step in steps:
             step(factor, shifts)
         np.multiply(raw_weight, factor.reshape(-1, *(1,) * (scaled.ndim - 1)), out=scaled)
-        library().check(pack.run())
+        pack()
 
     b.prepare([weight, *([] if bias is None else [bias]), *fold.sources], fold_in)
     return target, shift

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffepy.blob.storage import SyncedArray
+from caffepy.blob.storage import Home, SyncedArray
 from caffepy.device.onednn.handles import (
     SCRATCHPAD,
     Attributes,
@@ -19,6 +19,7 @@ from caffepy.device.onednn.handles import (
     contiguous,
     library,
 )
+from caffepy.device.threads import threads
 from caffepy.errors import StateError
 
 SRC, DST = 1, 17
@@ -28,6 +29,10 @@ Memories = dict[int, Memory | None]
 
 _known: weakref.WeakKeyDictionary[SyncedArray, "weakref.WeakValueDictionary[object, Packed]"]
 _known = weakref.WeakKeyDictionary()
+
+
+_MOVES = 4
+"""Ways between two places that are remembered."""
 
 
 def reorder(source: Layout, target: Layout, attributes: Attributes | None = None) -> Primitive:
@@ -49,24 +54,34 @@ class Packed:
 
     def __init__(self, layout: Layout) -> None:
         self.memory = Memory(layout)
-        self._moves: dict[tuple[bool, int], Call] = {}
+        self._moves: dict[tuple[int, int], Call] = {}
 
     def upload(self, host: NDArray[Any]) -> None:
         """Pack the host's values."""
-        self._move(host, to_host=False)
+        self._move(self._plain(host), self.memory)
 
     def download(self, host: NDArray[Any]) -> None:
         """Unpack them onto the host."""
-        self._move(host, to_host=True)
+        self._move(self.memory, self._plain(host))
 
-    def _move(self, host: NDArray[Any], *, to_host: bool) -> None:
-        key = to_host, address(host)
+    def take(self, other: Home) -> bool:
+        """Take the values from another layout, if it is of the same shape."""
+        if not isinstance(other, Packed) or other.memory.layout.shape != self.memory.layout.shape:
+            return False
+        self._move(other.memory, self.memory)
+        return True
+
+    def _plain(self, host: NDArray[Any]) -> Memory:
+        return Memory(contiguous(self.memory.layout.shape), address(host))
+
+    def _move(self, source: Memory, target: Memory) -> None:
+        key = source.address, target.address
         if key not in self._moves:
-            self._moves.clear()
-            packed, plain = self.memory, Memory(contiguous(self.memory.layout.shape), address(host))
-            source, target = (packed, plain) if to_host else (plain, packed)
-            self._moves[key] = own_call(reorder(source.layout, target.layout), {SRC: source, DST: target})
-        library().check(self._moves[key].run())
+            if len(self._moves) > _MOVES:
+                self._moves.clear()
+            with library().using(threads()):
+                self._moves[key] = own_call(reorder(source.layout, target.layout), {SRC: source, DST: target})
+        self._moves[key]()
 
 
 class Computed:
@@ -83,6 +98,10 @@ class Computed:
         self, compute: Callable[[], NDArray[Any]], own: tuple[Memory | None, tuple[Any, ...]] | None = None
     ) -> None:
         self._compute, self.own, self.missed = compute, own, False
+
+    def take(self, other: Home) -> bool:
+        """Not from elsewhere, either."""
+        return False
 
     def upload(self, host: NDArray[Any]) -> None:
         """Only the pass that computes them can."""

@@ -1,7 +1,5 @@
 """Inner products: plain weights for few vectors, whose time is reading them once, packed ones for more."""
 
-import functools
-
 from caffepy.blob import Floats
 from caffepy.cpu import arguments as a
 from caffepy.cpu.build import Builder
@@ -12,12 +10,12 @@ from caffepy.device.onednn.handles import (
     Layout,
     Memory,
     Primitive,
-    address,
     chosen,
     contiguous,
     library,
     strided,
 )
+from caffepy.device.onednn.product import Product
 
 MANY = 4
 """Vectors from which on packed weights are faster."""
@@ -106,14 +104,4 @@ def inner_product_backward_weights(b: Builder, operation: Operation) -> None:
         b.read(array, contiguous(array.shape))
     b.write(weight_diff, contiguous(weight_diff.shape))
     left, right = (vectors, top_diff) if operation.constants["transpose"] else (top_diff, vectors)
-    rows, columns = weight_diff.shape
-    b.call("sgemm", functools.partial(add_product, b.raw(left), b.raw(right), num, rows, columns, b.raw(weight_diff)))
-
-
-def add_product(left: Floats, right: Floats, num: int, rows: int, columns: int, total: Floats) -> int:
-    """total (rows, columns) += left (num, rows) transposed, times right (num, columns)"""
-    at = [address(array) for array in (left, right, total)]
-    status: int = library().c.dnnl_sgemm(
-        b"T", b"N", rows, columns, num, 1.0, at[0], rows, at[1], columns, 1.0, at[2], columns
-    )
-    return status
+    b.product(Product(b.raw(left), b.raw(right), b.raw(weight_diff), num))

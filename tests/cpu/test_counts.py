@@ -9,19 +9,20 @@ import pytest
 import caffepy
 from benchmarks.nets import NETS
 from caffepy.device.onednn import library
+from caffepy.device.threads import set_threads
 from caffepy.layer import Layer
-from tests.cpu.roads import needs_onednn, road
+from tests.cpu.roads import assert_alike, build, needs_onednn, passes, road
 
 AVX512 = 0x27
 
 # calls of oneDNN, reorders among them, calls of NumPy
 COUNTS = {
-    "caffenet": {"forward": (15, 1, 0), "gradient": (27, 6, 2)},
-    "vgg16": {"forward": (23, 1, 0), "gradient": (51, 14, 2)},
-    "googlenet": {"forward": (85, 1, 0), "gradient": (252, 93, 6)},
-    "squeezenet": {"forward": (40, 1, 0), "gradient": (108, 43, 2)},
+    "caffenet": {"forward": (15, 1, 0), "gradient": (23, 2, 2)},
+    "vgg16": {"forward": (23, 1, 0), "gradient": (39, 2, 2)},
+    "googlenet": {"forward": (85, 1, 0), "gradient": (196, 37, 6)},
+    "squeezenet": {"forward": (40, 1, 0), "gradient": (83, 18, 2)},
     "resnet50": {"forward": (74, 1, 0), "gradient": (149, 27, 2)},
-    "mobilenet": {"forward": (31, 1, 0), "gradient": (60, 3, 2)},
+    "mobilenet": {"forward": (31, 1, 0), "gradient": (59, 2, 2)},
 }
 
 
@@ -60,3 +61,36 @@ def test_settled_passes_allocate_nothing_of_size() -> None:
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 2 * net.blobs["data"].count  # the input is compared with its copy, a byte for each value
+
+
+SMALL = """
+layer { name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param { num_output: 16 kernel_size: 3 } }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p" pooling_param { kernel_size: 2 stride: 2 } }
+layer { name: "d" type: "Convolution" bottom: "p" top: "d" convolution_param { num_output: 256 kernel_size: 5 } }
+layer { name: "f" type: "InnerProduct" bottom: "d" top: "f" inner_product_param { num_output: 10 } }
+"""
+
+
+@needs_onednn
+def test_small_work_stays_on_one_thread() -> None:
+    set_threads(2)
+    try:
+        with road("onednn"):
+            net = build(SMALL, (2, 4, 12, 12))
+            found = passes(net)
+            (forward,) = net.execution.replay.on_cpu.captured("forward")
+            assert forward.names == [
+                "convolution_forward",
+                "pooling_forward",
+                "convolution_forward",
+                "reorder",
+                "inner_product_forward",
+            ]
+            assert forward.wide == ["convolution_forward"]
+            every = [name for captured in net.execution.replay.on_cpu.captured() for name in captured.wide]
+    finally:
+        set_threads(None)
+    assert "convolution_backward_weights" in every
+    assert every.count("reorder") == 1  # of the 102,400 weights of d
+    with road("numpy"):
+        assert_alike(found, passes(build(SMALL, (2, 4, 12, 12))))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffepy.device.onednn.library import Dims, Handle, Library, load
+from caffepy.device.onednn.work import is_small
 from caffepy.errors import DeviceError
 
 FLOAT = 3
@@ -212,19 +213,28 @@ class _Arg(ctypes.Structure):
 
 
 class Call:
-    """A primitive bound to its memories: calling it runs it and gives 0, or the library's status."""
+    """A primitive bound to its memories.
 
-    __slots__ = ("_arguments", "_keep", "name", "run")
+    run       runs it, with as many threads as the library may use then, and gives 0 or the library's status
+    threads   how many that must be: those that the primitive was made for
+    """
+
+    __slots__ = ("_arguments", "_keep", "name", "run", "threads")
 
     def __init__(self, primitive: "Primitive", memories: Mapping[int, Memory | None]) -> None:
         given = [(index, memory) for index, memory in memories.items() if memory is not None]
         self._arguments = (_Arg * len(given))(*[_Arg(index, memory.handle) for index, memory in given])
         self._keep = primitive, given
-        self.name = primitive.kind
+        self.name, self.threads = primitive.kind, primitive.threads
         c, at = library().c, ctypes.addressof(self._arguments)
         self.run = functools.partial(
             c.dnnl_primitive_execute, primitive.handle, library().stream, len(given), ctypes.c_void_p(at)
         )
+
+    def __call__(self) -> None:
+        """Run it by itself. Raises DeviceError if it does not succeed."""
+        with library().using(self.threads):
+            library().check(self.run())
 
 
 class _Description(_Owned):
@@ -235,18 +245,25 @@ class _Description(_Owned):
 
 
 class Primitive(_Owned):
-    """One of the library's operations for certain layouts; scratch memory is the caller's."""
+    """One of the library's operations for certain layouts; scratch memory is the caller's.
 
-    __slots__ = ("_keep", "description", "kind")
+    It belongs to a number of threads: as many as the library may use when it is made, one if its work is small.
+    """
+
+    __slots__ = ("_keep", "description", "kind", "threads")
 
     def __init__(self, kind: str, *args: Any) -> None:
         super().__init__("primitive")
         self.kind, self.description = kind, _Description()
+        shapes = [a.shape for a in args if isinstance(a, Layout)]
+        small = is_small(shapes, product=kind.startswith(("convolution", "inner_product")))
+        self.threads = 1 if small else library().threads
         given = [a.description if isinstance(a, Primitive) else a for a in args]
         given = [a.handle if isinstance(a, _Owned) else ctypes.c_float(a) if isinstance(a, float) else a for a in given]
         create = getattr(library().c, f"dnnl_{kind}_primitive_desc_create")
-        library().check(create(ctypes.byref(self.description.handle), *given))
-        library().check(library().c.dnnl_primitive_create(ctypes.byref(self.handle), self.description.handle))
+        with library().using(self.threads):
+            library().check(create(ctypes.byref(self.description.handle), *given))
+            library().check(library().c.dnnl_primitive_create(ctypes.byref(self.handle), self.description.handle))
         self._keep = args
 
     def layout(self, query: int) -> Layout | None:

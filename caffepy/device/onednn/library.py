@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from caffepy.device.threads import after_fork
@@ -60,12 +61,24 @@ class Library:
     def __str__(self) -> str:
         return f"oneDNN {'.'.join(map(str, self.version))} ({self.path})"
 
-    def use_threads(self, number: int) -> int:
-        """Let what this thread of Python calls use so many threads; how many it was before."""
-        before = int(self._openmp.omp_get_max_threads())
-        if before != number:
-            self._openmp.omp_set_num_threads(number)
-        return before
+    def use_threads(self, number: int) -> None:
+        """Let what this thread of Python calls use so many threads from now on."""
+        self._openmp.omp_set_num_threads(number)
+
+    @property
+    def threads(self) -> int:
+        """How many what this thread of Python calls may use."""
+        return int(self._openmp.omp_get_max_threads())
+
+    @contextmanager
+    def using(self, number: int) -> Iterator[int]:
+        """Let what this thread of Python calls use so many threads meanwhile."""
+        before = self.threads
+        self.use_threads(number)
+        try:
+            yield number
+        finally:
+            self.use_threads(before)
 
     def check(self, status: int) -> None:
         """Raise DeviceError if a call did not succeed."""
