@@ -13,6 +13,7 @@ from caffepy.cli.explain.evaluate_saliency import evaluate_saliency
 from caffepy.cli.explain.localize import localize
 from caffepy.cli.explain.saliency import saliency
 from caffepy.cli.explain.visualize_class import visualize_class
+from caffepy.cli.explore import explore
 from caffepy.cli.info import info
 from caffepy.cli.run import run
 from caffepy.cli.test import test
@@ -38,6 +39,7 @@ _COMMANDS = (
     device_query,
     draw,
     evaluate_saliency,
+    explore,
     extract_features,
     info,
     localize,

@@ -175,6 +175,14 @@ def drawn(values: Floats, proportions: tuple[int, ...], longest: int, *, signed:
     return diverging(scaled) if signed else heat(scaled)
 
 
+def glaze(values: Floats, proportions: tuple[int, ...], longest: int, *, signed: bool = False) -> Picture:
+    """A map as `drawn`, to be laid over its picture: RGBA, the further from 0, the more opaque."""
+    size, how = _fitted(proportions, longest)
+    scaled = resize(normalize_signed(values) if signed else normalize(values), size, how)
+    colours = diverging(np.sign(scaled)) if signed else heat(scaled)
+    return np.dstack([colours, _uint8(255 * np.abs(scaled))])
+
+
 def laid_over(picture: Picture, values: Floats, longest: int, *, signed: bool = False) -> Picture:
     """A map, smoothed, over its picture, the longer side `longest` pixels."""
     size, how = _fitted(picture.shape[:2], longest)
