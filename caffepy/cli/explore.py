@@ -9,8 +9,9 @@ import click
 
 from caffepy.cli.command import Subcommand
 from caffepy.cli.model import fill_at_random
-from caffepy.cli.options import WEIGHTS_ENDINGS, NetChoice
+from caffepy.cli.options import ALLOW_OPTION, WEIGHTS_ENDINGS
 from caffepy.errors import ArgumentError, StateError
+from caffepy.limits import Limits
 from caffepy.saliency.preprocess import IMAGENET_MEAN
 
 _HERE = "127.0.0.1"
@@ -29,6 +30,7 @@ _PORT = 8420
 )
 @click.option("--scale", default=255.0, show_default=True, help="The value of white in the net's input.")
 @click.option("--random-weights", is_flag=True, help="Take no WEIGHTS; look at the net with random ones.")
+@ALLOW_OPTION
 @click.option("--host", default=_HERE, show_default=True, help="Where to listen; elsewhere than here takes a token.")
 @click.option("--port", type=click.IntRange(0, 65535), help=f"0 for any. [default: {_PORT}, or any that is free]")
 @click.option("--no-browser", is_flag=True, help="Print the address, and open nothing.")
@@ -39,6 +41,7 @@ def explore(
     mean: str | None,
     scale: float,
     random_weights: bool,
+    limits: Limits,
     host: str,
     port: int | None,
     no_browser: bool,
@@ -59,8 +62,7 @@ def explore(
     else:
         if not (random_weights or weights or model.endswith(WEIGHTS_ENDINGS)):
             raise click.UsageError("Expected WEIGHTS after MODEL: give the trained .caffemodel, or --random-weights.")
-        NetChoice(model, weights).check()
-        shown = models.opened(model, weights, labels=labels, mean=mean, scale=scale)
+        shown = models.opened(model, weights, labels=labels, mean=mean, scale=scale, limits=limits)
         if random_weights:
             fill_at_random(shown.net)
     token = None if host in (_HERE, "localhost") else secrets.token_urlsafe(16)

@@ -13,6 +13,7 @@ from caffepy.blob import Floats
 from caffepy.errors import ArgumentError
 from caffepy.explore.diagram import Step, steps_of
 from caffepy.explore.looks import are_pictures, picture_input
+from caffepy.limits import COMPUTES, Limits
 from caffepy.saliency import METHODS, Preprocess, class_values, read_labels
 from caffepy.saliency.preprocess import preprocess_of
 
@@ -108,14 +109,14 @@ def opened(
     labels: str | PathLike[str] | None = None,
     mean: str | None = None,
     scale: float = 255.0,
-    untrusted: bool = True,
+    limits: Limits = COMPUTES,
     names: Sequence[str] = (),
 ) -> Model:
     """A net from files, for one picture at a time.
 
     names   what the files are called in the Python lines, where they are copies: of model, weights and labels
     """
-    net = Net(model, TEST, weights=weights, untrusted=untrusted)
+    net = Net(model, TEST, weights=weights, limits=limits)
     called = [*names, *(fspath(path) for path in (model, weights, labels)[len(names) :] if path)]
     lines = ["import caffepy", "from caffepy import saliency", "from caffepy.explore import looks", ""]
     lines.append(f"net = caffepy.Net({called[0]!r}, caffepy.TEST" + (f", weights={called[1]!r})" if weights else ")"))

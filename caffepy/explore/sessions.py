@@ -48,7 +48,7 @@ class Session:
         return self.picture
 
     def open(self, mean: str | None, scale: float) -> None:
-        """Build the net of the uploaded files, which are trusted in nothing; the one before stays where that fails."""
+        """Build the net of the uploaded files, which may only compute; the one before stays where that fails."""
         weights = next((self.uploads[s] for s in (".caffemodel", ".h5", ".hdf5") if s in self.uploads), None)
         definition = next((self.uploads[s] for s in (".prototxt", ".pbtxt") if s in self.uploads), weights)
         if definition is None:
