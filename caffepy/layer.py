@@ -62,6 +62,11 @@ class State:
         return math.prod(self.shape) * np.dtype(self._storage.dtype).itemsize
 
     @property
+    def storage(self) -> SyncedArray:
+        """Where it is, flat."""
+        return self._storage
+
+    @property
     def array(self) -> Any:
         """The memory in its declared shape and dtype."""
         return self._storage.array(math.prod(self.shape), self._access).reshape(self.shape)
@@ -99,6 +104,10 @@ class Layer:
     """In GPU mode, too, its passes get NumPy arrays: for work that is the host's by nature."""
     dynamic: ClassVar[bool] = False
     """The tops' shapes depend on the bottoms' data, see `resolve`."""
+
+    row_bottoms: Sequence[int] = ()
+    """Bottoms of whose row i, along axis 0, row i of every top is made, whatever the other rows hold; `reshape` may
+    still settle it. A GPU may leave such a layer with more rows than there are."""
 
     shares: Literal["no", "data", "both"] = "no"
     """Which memory every top has in common with bottom 0, settled by `setup`: the layer then copies nothing."""
@@ -138,6 +147,14 @@ class Layer:
         The arrays are NumPy's on every device, for reading only. `reshape` gives the shapes before there are data.
         """
         raise NotImplementedError
+
+    def room(self) -> tuple[int, Sequence[Shape]] | None:
+        """The axis of the rows, and the tops' shapes with room for as many as there may be; None: not without the host.
+
+        Of a dynamic layer whose `forward` can count rows on a GPU: called without `resolve` before it, it writes how
+        many it found to its state "rows". Asked for after `reshape`.
+        """
+        return None
 
     def prepare(self) -> None:
         """What the host does before each forward pass, such as drawing a seed; `forward` itself may be replayed."""

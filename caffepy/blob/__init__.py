@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from caffepy import device
 from caffepy.blob.storage import Access, Floats, Ints, Shape, SyncedArray
 from caffepy.errors import ArgumentError, StateError
 
-__all__ = ["Access", "Arrays", "Blob", "BlobVec", "Floats", "HostArrays", "Ints", "Shape", "SyncedArray", "fit"]
+__all__ = ["Access", "Arrays", "Blob", "BlobVec", "Floats", "HostArrays", "Ints", "Rows", "Shape", "SyncedArray", "fit"]
 
 
 class Arrays:
@@ -56,46 +57,75 @@ class HostArrays(Arrays):
         return self._diff.host(math.prod(self.shape), self._access[1]).reshape(self.shape)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """How many there are of what a blob has room for: along `axis`, behind axes of length 1, in memory of a GPU."""
+
+    axis: int
+    storage: SyncedArray
+    """One whole number, which the pass writes that finds them."""
+
+    def of(self, whole: Shape) -> Shape:
+        """The shape of those that there are. Waits for the pass the first time that it is asked for."""
+        return (*whole[: self.axis], int(self.storage.read_host(1)[0]), *whole[self.axis + 1 :])
+
+
 class Blob:
     """A shape over two storages of float32, `data` and `diff`."""
 
-    __slots__ = ("_shape", "data_storage", "diff_storage")
+    __slots__ = ("_rows", "_whole", "data_storage", "diff_storage")
 
     changes: ClassVar[int] = 0
     """How often any blob of the process has changed its shape."""
 
     def __init__(self, shape: Sequence[int] = ()):
-        self._shape: Shape = tuple(shape)
+        self._whole: Shape = tuple(shape)
+        self._rows: Rows | None = None
         self.data_storage, self.diff_storage = SyncedArray(), SyncedArray()
 
     @property
     def shape(self) -> Shape:
         """One extent per axis."""
-        return self._shape
+        return self._whole if self._rows is None else self._rows.of(self._whole)
+
+    @property
+    def whole(self) -> Shape:
+        """The shape that passes work with: where `rows` are counted, with room for as many as there may be."""
+        return self._whole
+
+    @property
+    def whole_count(self) -> int:
+        """Number of elements of that shape."""
+        return math.prod(self._whole)
+
+    @property
+    def rows(self) -> Rows | None:
+        """Who knows how many rows of the whole there are, if not all of them."""
+        return self._rows
 
     @property
     def count(self) -> int:
         """Number of elements."""
-        return math.prod(self._shape)
+        return math.prod(self.shape)
 
     @property
     def data(self) -> Floats:
         """The values on the host: a live view of the blob's memory."""
-        return self.data_storage.asked().host(self.count).reshape(self._shape)
+        return self.data_storage.asked().host(self.count).reshape(self.shape)
 
     @property
     def diff(self) -> Floats:
         """The diffs on the host: a live view of the blob's memory, allocated on first use."""
-        return self.diff_storage.asked().host(self.count).reshape(self._shape)
+        return self.diff_storage.asked().host(self.count).reshape(self.shape)
 
     def read(self) -> Floats:
         """The values on the host, to be looked at only: they stay up to date wherever else they are."""
-        values: Floats = self.data_storage.read_host(self.count).reshape(self._shape)
+        values: Floats = self.data_storage.read_host(self.count).reshape(self.shape)
         return values
 
     def read_diff(self) -> Floats:
         """The diffs on the host, likewise."""
-        diffs: Floats = self.diff_storage.asked().read_host(self.count).reshape(self._shape)
+        diffs: Floats = self.diff_storage.asked().read_host(self.count).reshape(self.shape)
         return diffs
 
     def reshape(self, *shape: int | Sequence[int]) -> None:
@@ -109,8 +139,12 @@ class Blob:
             if np.ndim(extent) or isinstance(extent, str) or int(extent) != extent or extent < 0:
                 raise ArgumentError(f"reshape{shape}: every axis must be a whole number of at least 0")
             new.append(int(extent))
-        if tuple(new) != self._shape:
-            self._shape = tuple(new)
+        self.resize(tuple(new), None)
+
+    def resize(self, whole: Shape, rows: Rows | None) -> None:
+        """Give the blob another shape, or room of that shape for rows that are counted."""
+        if (whole, rows) != (self._whole, self._rows):
+            self._whole, self._rows = whole, rows
             Blob.changes += 1
 
     def share_data(self, other: "Blob") -> None:
@@ -148,7 +182,7 @@ class Blob:
         if isinstance(running, device.Cpu):
             raise StateError("gpu_data and gpu_diff need GPU mode: call set_mode_gpu() first, or use data and diff")
         running.after_passes()
-        return storage.asked(on_gpu=True).array(self.count, "update").reshape(self._shape)
+        return storage.asked(on_gpu=True).array(self.count, "update").reshape(self.shape)
 
     def arrays(
         self,
@@ -159,7 +193,7 @@ class Blob:
     ) -> Arrays:
         """What a layer gets in a pass; `diff_storage` takes the place of the blob's own diffs."""
         return (HostArrays if host else Arrays)(
-            self._shape, self.data_storage, diff_storage or self.diff_storage, access
+            self._whole, self.data_storage, diff_storage or self.diff_storage, access
         )
 
     num = property(lambda self: self._legacy(0), doc="Extent of axis 0, or 1.")
@@ -168,12 +202,13 @@ class Blob:
     width = property(lambda self: self._legacy(3), doc="Extent of axis 3, or 1.")
 
     def _legacy(self, axis: int) -> int:
-        if len(self._shape) > 4:
-            raise ArgumentError(f"num, channels, height and width need at most 4 axes; the shape is {self._shape}")
-        return self._shape[axis] if axis < len(self._shape) else 1
+        shape = self.shape
+        if len(shape) > 4:
+            raise ArgumentError(f"num, channels, height and width need at most 4 axes; the shape is {shape}")
+        return shape[axis] if axis < len(shape) else 1
 
     def __repr__(self) -> str:
-        return f"Blob{self._shape}"
+        return f"Blob{self.shape}"
 
 
 class BlobVec(list[Blob]):

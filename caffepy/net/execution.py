@@ -3,44 +3,23 @@
 import itertools
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol
+
+import numpy as np
 
 from caffepy import device, graph
-from caffepy.blob import Access, Arrays, Blob, Shape, SyncedArray
+from caffepy.blob import Access, Arrays, Blob, Rows, Shape, SyncedArray
 from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError, check_name, nearest
 from caffepy.layer import Layer
 from caffepy.net import plans
+from caffepy.net.around import Callback, Callbacks, Ending
 from caffepy.net.budget import Budget
 from caffepy.net.replay import Replay
+from caffepy.net.rows import clear_missing, counting
 from caffepy.net.rules import ActiveRules, Rule
 
 DiffOf = Callable[[int], SyncedArray]
-Callback = Callable[[int], object]
-
-
-class Ending(Protocol):
-    """Operations of a caller's that run as a pass of their own, or behind a backward pass and captured with it."""
-
-    @property
-    def variant(self) -> tuple[object, ...]:
-        """What tells apart runs that launch different operations."""
-
-    def prepare(self) -> None:
-        """What the host does before each run."""
-
-    def run(self) -> None:
-        """Call the operations."""
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """What is called with a layer's index around its passes."""
-
-    before_forward: list[Callback] = field(default_factory=list)
-    after_forward: list[Callback] = field(default_factory=list)
-    before_backward: list[Callback] = field(default_factory=list)
-    after_backward: list[Callback] = field(default_factory=list)
+Extent = tuple[Shape, Rows | None]
+"""A blob's whole shape, and who counts its rows."""
 
 
 class Execution:
@@ -68,11 +47,12 @@ class Execution:
         self._begun, self._reshaped = [0] * (len(layers) + 1), [0] * len(layers)
         self.facts: list[plans.LayerFacts] = []
         self._settled_at = (-1, 0, 0)
-        self._settled: list[tuple[list[Shape], list[Shape], int] | None] = [None] * len(layers)
+        self._settled: list[tuple[list[Extent], list[Extent], int] | None] = [None] * len(layers)
+        self._counting: set[int] = set()
         self._weighted: dict[tuple[int, int], tuple[SyncedArray, int, Shape]] = {}
         self._preparing = [i for i, layer in enumerate(layers) if type(layer).prepare is not Layer.prepare]
         self._verifying = [i for i, layer in enumerate(layers) if layer.verifies]
-        self._known_segments: dict[tuple[range | tuple[int, ...], bool], list[list[int]]] = {}
+        self._known_segments: dict[tuple[range | tuple[int, ...], bool, bool], list[list[int]]] = {}
         self._losses = [
             (i, blobs[top])
             for i, weights in enumerate(loss_weights)
@@ -107,6 +87,7 @@ class Execution:
             lambda blob: self.blobs[blob].data_storage,
             [layer.shares == "no" for layer in self.layers],
         )
+        self._counting = counting(self.layers, self.wiring)
 
     def layer_index(self, name: str) -> int:
         """The index of the first layer of that name; raises UnknownLayerError."""
@@ -129,10 +110,21 @@ class Execution:
         """Whether the layer's bottoms and tops have the shapes that it was given last."""
         return self._settled[i] == self._shapes(i)
 
-    def _shapes(self, i: int) -> tuple[list[Shape], list[Shape], int]:
+    def counts_rows(self, i: int) -> bool:
+        """Whether the layer, though the shapes of its tops depend on data, runs without the host now."""
+        return i in self._counting and not isinstance(device.current(), device.Cpu)
+
+    def on_host(self, i: int) -> bool:
+        """Whether the layer's passes get NumPy arrays now."""
+        return self.layers[i].host and not self.counts_rows(i)
+
+    def _extents(self, blobs: Sequence[int]) -> list[Extent]:
+        return [(self.blobs[blob].whole, self.blobs[blob].rows) for blob in blobs]
+
+    def _shapes(self, i: int) -> tuple[list[Extent], list[Extent], int]:
         """The bottoms' and the tops', and how many weights there are: a file may bring a layer more of them."""
-        bottoms, tops = self.wiring.bottoms[i], self.wiring.tops[i]
-        return [self.blobs[b].shape for b in bottoms], [self.blobs[t].shape for t in tops], len(self.layers[i].blobs)
+        bottoms, tops = self._extents(self.wiring.bottoms[i]), self._extents(self.wiring.tops[i])
+        return bottoms, tops, len(self.layers[i].blobs)
 
     def _settle(self, i: int) -> None:
         tops = [self.blobs[t] for t in self.wiring.tops[i]]
@@ -140,42 +132,50 @@ class Execution:
         bottoms = now[0]
         if settled is None or (bottoms and settled != now):
             self._settled[i] = None
-            self._reshape_tops(i, bottoms, self.layers[i].reshape(bottoms))
+            self._reshape_tops(i, self.layers[i].reshape([shape for shape, _ in bottoms]))
         elif settled != now:  # tops that the caller shapes
-            self._reshape_tops(i, *now[:2])
+            self._reshape_tops(i, [shape for shape, _ in now[1]])
         for j, weight in enumerate(self.loss_weights[i]):
             if weight:
                 self._write_loss_weight(i, j, tops[j], weight)
 
-    def _reshape_tops(self, i: int, bottoms: list[Shape], shapes: Iterable[Shape]) -> None:
+    def _reshape_tops(self, i: int, shapes: Iterable[Shape], rows: Rows | None = None) -> None:
+        """`rows` counts those of the tops; without, what counts a bottom's rows counts theirs."""
         self.replay.forget(i)
         self._reshaped[i] += 1
-        shapes = list(shapes)
+        shapes, bottoms = list(shapes), self._extents(self.wiring.bottoms[i])
+        rows = rows or next((of_bottom for _, of_bottom in bottoms if of_bottom is not None), None)
         tops, shared = self.wiring.tops[i], {*self.wiring.bottoms[i]}
         if self.layers[i].shares != "no":
             shared.update(tops)
         own = {self.wiring.blobs[top]: shape for top, shape in zip(tops, shapes, strict=True) if top not in shared}
         self.budget.check(i, self.layers[i], own)
         for top, shape in zip(tops, shapes, strict=True):
-            self.blobs[top].reshape(shape)
-        self._settled[i] = bottoms, shapes, len(self.layers[i].blobs)
+            self.blobs[top].resize(tuple(shape), rows)
+        self._settled[i] = bottoms, [(shape, rows) for shape in shapes], len(self.layers[i].blobs)
 
     def _resolve(self, i: int, end: int) -> None:
         """Let a dynamic layer look at its bottoms; layers below settle where its tops are new."""
         bottoms = [self.blobs[b] for b in self.wiring.bottoms[i]]
         self._take_shapes(i, end, self.layers[i].resolve([blob.arrays(host=True) for blob in bottoms]))
 
-    def _take_shapes(self, i: int, end: int, given: Iterable[Shape]) -> None:
-        bottoms, shapes = [self.blobs[b] for b in self.wiring.bottoms[i]], list(given)
-        if shapes != [self.blobs[t].shape for t in self.wiring.tops[i]]:
-            self._reshape_tops(i, [blob.shape for blob in bottoms], shapes)
+    def _make_room(self, i: int, end: int) -> None:
+        """Let a layer that counts its rows have room for them; layers below settle where that is new."""
+        if (room := self.layers[i].room()) is not None:
+            axis, shapes = room
+            self._take_shapes(i, end, shapes, Rows(axis, self.layers[i].state("rows", (1,), np.int32).storage))
+
+    def _take_shapes(self, i: int, end: int, given: Iterable[Shape], rows: Rows | None = None) -> None:
+        shapes = list(given)
+        if [(shape, rows) for shape in shapes] != self._extents(self.wiring.tops[i]):
+            self._reshape_tops(i, shapes, rows)
             self.settle(i, end)
 
     def _write_loss_weight(self, i: int, j: int, top: Blob, weight: float) -> None:
-        top.diff_storage.array(top.count)
-        memory = top.diff_storage, top.diff_storage.generation, top.shape
+        top.diff_storage.array(top.whole_count)
+        memory = top.diff_storage, top.diff_storage.generation, top.whole
         if self._weighted.get((i, j)) != memory:
-            device.current().fill(top.diff_storage.array(top.count, "overwrite"), weight)
+            device.current().fill(top.diff_storage.array(top.whole_count, "overwrite"), weight)
             self._weighted[i, j] = memory
 
     # ---- passes
@@ -187,6 +187,9 @@ class Execution:
         for blob in self._input_blobs:
             blob.data_storage.expect_writes()
         self.settle(start, end)
+        for i in sorted(self._counting):
+            if start <= i <= end and self.counts_rows(i):
+                self._make_room(i, end)
         watched = self.callbacks.before_forward or self.callbacks.after_forward
         self.kept_by = None if self.rules is None else self.rules.forward_key
 
@@ -195,7 +198,7 @@ class Execution:
                 self._take_shapes(i, end, shapes)
 
         for segment in self._segments(range(start, end + 1), bool(watched)):
-            if self.layers[segment[0]].dynamic:
+            if self.layers[segment[0]].dynamic and not self.counts_rows(segment[0]):
                 self._resolve(segment[0], end)
             for i in self._preparing:
                 if segment[0] <= i <= segment[-1]:
@@ -232,8 +235,9 @@ class Execution:
             self.backward_layer(i, propagate_down[i], lambda blob: self.blobs[blob].diff_storage)
 
         key = what, self.rules and self.rules.key
+        clear_missing(self.blobs, self.wiring, propagate_down)
         segments = self._segments(tuple(propagate_down), any(callbacks))
-        joined = ending if segments and not (any(callbacks) or self.layers[segments[-1][0]].host) else None
+        joined = ending if segments and not (any(callbacks) or self.on_host(segments[-1][0])) else None
         for segment in segments:
             self._run(key, segment, layer_backward, *callbacks, joined if segment is segments[-1] else None)
         if ending is not None and joined is None:
@@ -261,7 +265,7 @@ class Execution:
 
         for callback in before:
             callback(segment[0])
-        if self.layers[segment[0]].host:
+        if self.on_host(segment[0]):
             body()
         else:
             key: tuple[object, ...] = (what, segment[0], segment[-1])
@@ -274,12 +278,12 @@ class Execution:
 
     def _segments(self, layers: range | tuple[int, ...], watched: bool) -> list[list[int]]:
         """Layers that run without a stop: callbacks stop at each, host layers stand alone, dynamic ones come first."""
-        key = layers, watched
+        key = layers, watched, isinstance(device.current(), device.Cpu)
         if key not in self._known_segments:
             segments: list[list[int]] = []
             for i in layers:
-                alone = watched or self.layers[i].host or (bool(segments) and self.layers[segments[-1][-1]].host)
-                if not segments or alone or self.layers[i].dynamic:
+                alone = watched or self.on_host(i) or (bool(segments) and self.on_host(segments[-1][-1]))
+                if not segments or alone or (self.layers[i].dynamic and not self.counts_rows(i)):
                     segments.append([])
                 segments[-1].append(i)
             self._known_segments[key] = segments
@@ -308,10 +312,10 @@ class Execution:
             return None
         bottoms = self.wiring.bottoms[i]
         top = [
-            self.blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"), host=layer.host)
+            self.blobs[blob].arrays(("update" if blob in bottoms else "overwrite", "read"), host=self.on_host(i))
             for blob in self.wiring.tops[i]
         ]
-        bottom = [self.blobs[blob].arrays(host=layer.host) for blob in bottoms]
+        bottom = [self.blobs[blob].arrays(host=self.on_host(i)) for blob in bottoms]
         with _named(layer):
             if self.rules is not None and i in self.rules.keeping:
                 self.rules.memory.keep(i, bottom[0])
@@ -319,7 +323,7 @@ class Execution:
 
     def backward_layer(self, i: int, propagate_down: Sequence[bool], diff_of: DiffOf) -> None:
         """One layer's backward on the diffs that `diff_of` gives for a blob."""
-        layer, on_host = self.layers[i], self.layers[i].host
+        layer, on_host = self.layers[i], self.on_host(i)
         tops = [(self.blobs[blob], diff_of(blob)) for blob in self.wiring.tops[i]]
         bottoms = [(self.blobs[blob], diff_of(blob)) for blob in self.wiring.bottoms[i]]
         read = {diff for _, diff in tops}
@@ -328,7 +332,7 @@ class Execution:
             access: Access = "update" if diff in read else "overwrite"
             bottom.append(blob.arrays(("read", access), diff, host=on_host))
             if propagate_down[j] and not self.facts[i].differentiable[j]:
-                device.current().fill(diff.array(blob.count, "overwrite"), 0)
+                device.current().fill(diff.array(blob.whole_count, "overwrite"), 0)
         if layer.shares != "both":
             wanted = [a and b for a, b in zip(propagate_down, self.facts[i].differentiable, strict=True)]
             top = [blob.arrays(("read", "read"), diff, host=on_host) for blob, diff in tops]

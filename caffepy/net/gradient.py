@@ -48,23 +48,23 @@ class Diffs:
 
     def zero(self, storage: SyncedArray, blob: Blob) -> None:
         """Fill it with zeros, as many as the blob has elements."""
-        device.current().fill(storage.array(blob.count, "overwrite"), 0)
+        device.current().fill(storage.array(blob.whole_count, "overwrite"), 0)
 
     def put(self, version: graph.Version) -> None:
         """Let the diff be what is injected."""
-        count = self.blob(version).count
+        count = self.blob(version).whole_count
         value = self.injected(version).array(count)
         device.current().copy(value, self.of(version).array(count, "overwrite"))
 
     def add(self, version: graph.Version) -> None:
         """Add to the diff what is injected."""
-        count = self.blob(version).count
+        count = self.blob(version).whole_count
         total = self.of(version).array(count, "update")
         split_backward(total, self.injected(version).array(count), total)
 
     def take(self, version: graph.Version) -> None:
         """Let the result be the diff."""
-        count = self.blob(version).count
+        count = self.blob(version).whole_count
         wanted = self.wanted(version).array(count, "overwrite")
         device.current().copy(self.of(version).array(count), wanted)
 
@@ -147,6 +147,8 @@ class GradientPass:
         self._check_forward(schedule)
         results = {name: self._result(name, version, out) for name, version in wanted.items()}
         for version, value in zip(versions, values, strict=True):
+            if (blob := diffs_of.blob(version)).rows is not None:
+                diffs_of.zero(diffs_of.injected(version), blob)
             diffs_of.injected(version).put(value)
         schedule.run()
         for name, version in wanted.items():
@@ -278,7 +280,7 @@ class Schedule:
         for top in wiring.tops[i]:
             if diff_of(top) not in self._active:
                 self._do(self._diffs.zero, diff_of(top), execution.blobs[top], layer=i)
-        self._do(execution.backward_layer, i, self._steps[i], diff_of, layer=i, on_host=execution.layers[i].host)
+        self._do(execution.backward_layer, i, self._steps[i], diff_of, layer=i, on_host=execution.on_host(i))
         self._active -= {diff_of(top) for top in wiring.tops[i]}
         self._active |= {diff_of(blob) for blob, runs in zip(wiring.bottoms[i], self._steps[i], strict=True) if runs}
 

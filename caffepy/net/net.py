@@ -18,7 +18,8 @@ from caffepy.limits import Limits
 from caffepy.net import plans
 from caffepy.net import table as tables
 from caffepy.net import weights as files
-from caffepy.net.execution import Callbacks, Ending, Execution
+from caffepy.net.around import Callbacks, Ending
+from caffepy.net.execution import Execution
 from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
 from caffepy.net.param_diffs import ParamDiffs

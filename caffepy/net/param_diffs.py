@@ -7,7 +7,8 @@ from typing import Any
 
 from caffepy.blob.storage import SyncedArray
 from caffepy.errors import ArgumentError, StateError
-from caffepy.net.execution import Ending, Execution
+from caffepy.net.around import Ending
+from caffepy.net.execution import Execution
 from caffepy.net.gradient import no_weight_gradients
 from caffepy.net.lock import PassLock
 

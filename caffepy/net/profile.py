@@ -16,7 +16,6 @@ from caffepy.cpu.passes import CpuPasses
 from caffepy.device.engine import cpu_engine_reason
 from caffepy.device.threads import threads
 from caffepy.kernels import Kernel, observed
-from caffepy.layer import Layer
 from caffepy.net import plans
 from caffepy.net.execution import Execution
 from caffepy.net.gradient import no_weight_gradients
@@ -153,13 +152,13 @@ def measure(execution: Execution, times: int, *, dry: bool) -> Profile:
     kept = [[blob.data.copy() for blob in layer.blobs] if layer.updates_weights else [] for layer in execution.layers]
     forward: Bodies = {i: partial(execution.forward_layer, i) for i in range(last + 1)}
     backward = _backward_bodies(execution)
-    costs = [{i: _work(execution.layers[i], body) for i, body in bodies.items()} for bodies in (forward, backward)]
+    costs = [{i: _work(execution.on_host(i), body) for i, body in bodies.items()} for bodies in (forward, backward)]
     passes = CpuPasses()
     if not dry:
         execution.forward(0, last)  # counted layers have run over each other's results
         for bodies, found in ((forward, costs[0]), (backward, costs[1])):
             for i, body in bodies.items():
-                found[i] = replace(found[i], ms=_time(execution.layers[i], body, times, passes))
+                found[i] = replace(found[i], ms=_time(execution.on_host(i), body, times, passes))
     for layer, arrays in zip(execution.layers, kept, strict=True):
         for blob, data in zip(layer.blobs, arrays, strict=False):
             blob.data[...] = data
@@ -191,11 +190,11 @@ def _backward_bodies(execution: Execution) -> Bodies:
 
     for i, _ in plan.steps:
         for top in wiring.tops[i]:
-            device.current().fill(diff_of(top).array(execution.blobs[top].count, "overwrite"), 1)
+            device.current().fill(diff_of(top).array(execution.blobs[top].whole_count, "overwrite"), 1)
     return {i: partial(body, i, propagate_down) for i, propagate_down in plan.steps}
 
 
-def _work(layer: Layer, body: Callable[[], object]) -> Cost:
+def _work(on_host: bool, body: Callable[[], object]) -> Cost:
     """What the layer's operations do, counted without running them."""
     flops, moved, launches = 0, 0, 0
 
@@ -206,18 +205,18 @@ def _work(layer: Layer, body: Callable[[], object]) -> Cost:
         launches += len(kernel.launches(*args, **constants))
         return False
 
-    if not layer.host:
+    if not on_host:
         with observed(note):
             body()
     return Cost(None, flops, moved, launches)
 
 
-def _time(layer: Layer, body: Callable[[], object], times: int, passes: CpuPasses) -> float | None:
+def _time(on_host: bool, body: Callable[[], object], times: int, passes: CpuPasses) -> float | None:
     """Milliseconds of one run."""
     running = device.current()
     if not times:
         return None
-    if layer.host:
+    if on_host:
         return _on_host(body, times)
     if not isinstance(running, device.Cpu):
         return _on_gpu(running, body, times)

@@ -12,7 +12,7 @@ from caffepy.blob import Blob, Floats, fit
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError, nearest
 from caffepy.layers.data.memory_data import MemoryData
 from caffepy.limits import Limits, limits_of
-from caffepy.net.execution import Callback
+from caffepy.net.around import Callback
 from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.files import as_path
 from caffepy.pycaffe import batches, from_layer

@@ -71,6 +71,16 @@ layer { name: "interp" type: "Interp" bottom: "stretched" top: "interp" interp_p
 layer { name: "darknet" type: "UpsampleDarknet" bottom: "interp" top: "darknet" upsample_darknet_param { stride: 2 } }
 layer { name: "regions" type: "ROIPooling" bottom: "darknet" bottom: "rois" top: "regions"
         roi_pooling_param { pooled_h: 2 pooled_w: 2 } }
+layer { name: "deltas" type: "Input" top: "deltas" input_param { shape { dim: 2 dim: 16 dim: 9 dim: 9 } } }
+layer { name: "images" type: "Input" top: "images" input_param { shape { dim: 2 dim: 3 } } }
+layer { name: "proposal" type: "Proposal" bottom: "x" bottom: "deltas" bottom: "images" top: "proposal"
+        proposal_param { ratio: 1 scale: [1, 2, 4, 8] min_size: 0 } }
+layer { name: "location" type: "Input" top: "location" input_param { shape { dim: 2 dim: 80 } } }
+layer { name: "confidence" type: "Input" top: "confidence" input_param { shape { dim: 2 dim: 60 } } }
+layer { name: "prior" type: "Input" top: "prior" input_param { shape { dim: 1 dim: 2 dim: 80 } } }
+layer { name: "found" type: "DetectionOutput" bottom: "location" bottom: "confidence" bottom: "prior" top: "found"
+        detection_output_param { num_classes: 3 keep_top_k: 5 confidence_threshold: -1 } }
+layer { name: "end" type: "Silence" bottom: "proposal" bottom: "found" }
 layer { name: "hard_scores" type: "SoftmaxWithLossOHEM" bottom: "regions" bottom: "zeros" top: "hard_loss"
         top: "hard_shares" top: "hard_losses" loss_weight: 1 loss_weight: 0 loss_weight: 0 }
 layer { name: "hard_boxes" type: "SmoothL1LossOHEM" bottom: "x" bottom: "dropped" top: "box_loss" top: "box_losses"

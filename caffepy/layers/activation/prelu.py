@@ -21,6 +21,7 @@ class PReLU(Layer):
     Weights: slope (c), or one number where channel_shared; 0.25 unless a filler is given.
     """
 
+    row_bottoms = (0,)
     in_place = True
     param_diffs_later = True
 

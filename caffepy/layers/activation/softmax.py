@@ -25,6 +25,7 @@ class Softmax(Layer):
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         bottom = bottom_shapes[0]
         axis = self.canonical_axis(self.param.softmax_param.axis, bottom)
+        self.row_bottoms = (0,) if axis else ()
         self.extent = math.prod(bottom[:axis]), bottom[axis], math.prod(bottom[axis + 1 :])
         return [bottom]
 

@@ -33,6 +33,7 @@ class Elementwise(Layer):
     """bottom of any shape -> top of the same shape; each value from the one at the same place. Runs in place."""
 
     in_place = True
+    row_bottoms = (0,)
     keeps_bottom = False
     """Forward copies the bottom, and the copy is what `derivative` gets."""
 

@@ -21,6 +21,7 @@ class Dropout(Layer):
     """
 
     in_place = True
+    row_bottoms = (0,)
     reads = ()
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:

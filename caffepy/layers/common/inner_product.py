@@ -53,6 +53,7 @@ class InnerProduct(Layer):
                 f"bottom {self.param.bottom[0]!r} has shape {bottom}, from axis {self.axis} on "
                 f"{math.prod(bottom[self.axis :])} values; the weights {self.blobs[0].shape} need {self.inputs}"
             )
+        self.row_bottoms = (0,) if self.axis else ()
         self.reserve_workspace(workspace_count(math.prod(bottom[: self.axis]), self.blobs[0].shape))
         if self.normalizes:
             self.lengths: State = self.state("lengths", (self.num_output,))

@@ -54,6 +54,7 @@ class _Operand(Layer):
         end = axis + len(shape)
         if bottom[axis:end] != shape:
             raise self.error(f"bottom shape {bottom} must be {shape}, the {self.operand}'s shape, from axis {axis} on")
+        self.row_bottoms = (0,) if self.learned and (axis or not shape) else ()
         self.extent = math.prod(bottom[:axis]), math.prod(shape), math.prod(bottom[end:])
         return [bottom]
 

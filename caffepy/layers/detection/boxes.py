@@ -49,6 +49,7 @@ def suppress(
     most   no more than so many stay
     of_smaller  the overlap is that of the smaller box
     """
+    limit = np.float32(threshold)
     kept: list[int] = []
     for start in range(0, len(boxes), CHUNK):
         chunk = boxes[start : start + CHUNK]
@@ -57,11 +58,11 @@ def suppress(
         for i in range(len(chunk)):
             if len(kept) == most:
                 return np.array(kept, np.intp)
-            if worst[i] <= threshold:
+            if worst[i] <= limit:
                 kept.append(start + i)
                 np.maximum(worst, among[i], out=worst)
-                if eta < 1 and threshold > 0.5:
-                    threshold *= eta
+                if eta < 1 and limit > 0.5:
+                    limit *= np.float32(eta)
     return np.array(kept, np.intp)
 
 
@@ -95,12 +96,14 @@ def decode(codes: Floats, priors: Floats, variances: Floats | np.float32, code_t
     """The boxes that codes (..., 4) mean relative to the priors.
 
     With c = code * variance, prior centre p and size s: CORNER prior + c; CORNER_SIZE prior + c * s; CENTER_SIZE centre
-    p + c[:2] * s, size s * exp(c[2:]) (Liu et al. 2016; SSD: bbox_util.cpp).
+    p + c[:2] * s, size s * exp(c[2:]) (Liu et al. 2016; SSD: bbox_util.cpp). Exponentials are rounded from float64: a
+    GPU gives the same.
     """
     moves: Floats = codes * variances
     centres, sizes = _centres(priors), _sizes(priors)
     if code_type == PriorBoxParameter.CENTER_SIZE:
-        middles, halves = centres + moves[..., :2] * sizes, sizes * np.exp(moves[..., 2:]) / 2
+        growths = np.exp(moves[..., 2:].astype(np.float64)).astype(np.float32)
+        middles, halves = centres + moves[..., :2] * sizes, sizes * growths / 2
         return np.concatenate([middles - halves, middles + halves], axis=-1)
     if code_type == PriorBoxParameter.CORNER_SIZE:
         moves = moves * np.concatenate([sizes, sizes], axis=-1)

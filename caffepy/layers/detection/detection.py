@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.layer import Layer
+from caffepy.layers.detection import nms
 from caffepy.layers.detection.boxes import Indices
 
 
@@ -15,6 +17,7 @@ class Found(Layer):
 
     host = dynamic = True
     reads = ()
+    found: list[Floats]
 
     def find(self, bottom: Sequence[Arrays]) -> list[Floats]:
         """The tops' values."""
@@ -33,6 +36,54 @@ class Found(Layer):
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         """There is no derivative."""
+
+
+class Counted(Found):
+    """Found by operations on arrays that have room for whatever they may find, see caffepy.layers.detection.nms.
+
+    Where nothing else asks for the number of rows, the passes of a GPU leave it there.
+    """
+
+    ready: list[Floats] | None = None
+    """What `resolve` has found for the next forward pass."""
+
+    def run(self, bottom: Sequence[Any], memory: dict[str, Any], found: Sequence[Any]) -> None:
+        """Call the operations: they write the tops' values and memory["rows"]."""
+        raise NotImplementedError
+
+    def room(self) -> tuple[int, Sequence[Shape]]:
+        raise NotImplementedError
+
+    def reserve_lists(self, items: int, classes: int, loc_classes: int, number: int, room: int) -> None:
+        """Settle the memory of lists, with the names and shapes of caffepy.layers.detection.nms."""
+        lists = items * classes
+        floats: dict[str, Shape] = {"boxes": (items, number, loc_classes, 4), "scores": (items, classes, number)}
+        ints: dict[str, Shape] = {"kept": (lists, room), "counts": (lists,), "rows": (1,)}
+        states = [self.state(name, shape) for name, shape in floats.items()]
+        states += [self.state(name, shape, np.int32) for name, shape in ints.items()]
+        self.memory = dict(zip((*floats, *ints), states, strict=True))
+        self.reserve_workspace(nms.workspace_count(items, classes, number, room))
+
+    def resolve(self, bottom: Sequence[Arrays]) -> Sequence[Shape]:
+        memory: dict[str, Any] = {
+            name: state.storage.host(math.prod(state.shape)).reshape(state.shape) for name, state in self.memory.items()
+        }
+        memory["workspace"] = np.empty(0, np.float32)
+        axis, shapes = self.room()
+        found = [np.empty(shape, np.float32) for shape in shapes]
+        self.run([arrays.data for arrays in bottom], memory, found)
+        there = (slice(None),) * axis + (slice(int(memory["rows"][0])),)
+        self.ready = [values[there] for values in found]
+        return [values.shape for values in self.ready]
+
+    def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
+        if self.ready is not None:
+            self.found, self.ready = self.ready, None
+            super().forward(bottom, top)
+            return
+        memory = {name: state.array for name, state in self.memory.items()}
+        memory["workspace"] = self.workspace
+        self.run([arrays.data for arrays in bottom], memory, [arrays.data for arrays in top])
 
 
 class Detections(Found):

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
-from caffepy.blob import Arrays, Floats, Shape
+from caffepy.blob import Floats, Shape
+from caffepy.kernels import kernel
 from caffepy.layer import register
-from caffepy.layers.detection.boxes import best_first, decode, suppress
-from caffepy.layers.detection.detection import SSD, Detections, detections
+from caffepy.layers.detection.boxes import decode
+from caffepy.layers.detection.detection import SSD, Counted
+from caffepy.layers.detection.nms import keep_best, nms, write_detections
 
 T = TypeVar("T")
 
@@ -17,7 +19,7 @@ _LOWEST = float(np.finfo(np.float32).min)
 
 
 @register("DetectionOutput", bottoms=(3, 5), tops=1)
-class DetectionOutput(SSD, Detections):
+class DetectionOutput(SSD, Counted):
     """locations (n, p * 4), confidences (n, p * c), priors (1, 2, p * 4) -> (1, 1, rows, 7): what was detected.
 
     A row is item, label, confidence, xmin, ymin, xmax, ymax. Each location is decoded relative to its prior by
@@ -56,46 +58,88 @@ class DetectionOutput(SSD, Detections):
                     f"bottom {self.param.bottom[index]!r} has shape {shape}; it must have {values} numbers for each of "
                     f"{self.priors} priors of {bottom_shapes[0][0]} items"
                 )
-        return super().reshape(bottom_shapes)
+        items, most = bottom_shapes[0][0], self.priors if self.top_k is None else min(self.priors, self.top_k)
+        self.reserve_lists(items, self.classes, self.loc_classes, self.priors, most)
+        classes = self.classes - (0 <= p.background_label_id < self.classes)
+        of_item = classes * most if p.keep_top_k < 0 else min(classes * most, p.keep_top_k)
+        self.most_rows = items * max(1, of_item)
+        return [(1, 1, 1, 7)]
 
-    def detect(self, bottom: Sequence[Arrays]) -> list[Floats]:
-        p = self.param.detection_output_param
-        priors, variances = self.split(bottom[2])
-        scale = np.float32(1) if p.variance_encoded_in_target else variances[:, None]
-        priors = priors[:, None]
-        refining = self._refining(bottom)
-        if len(refining) > 1:
-            priors = decode(refining[1].data.reshape(-1, self.priors, 1, 4), priors, scale, p.code_type)
-        boxes = decode(self.locations(bottom[0]), priors, scale, p.code_type)
-        scores = bottom[1].data.reshape(-1, self.priors, self.classes)
-        if refining:
-            empty = refining[0].data.reshape(-1, self.priors, 2)[..., 1] < np.float32(p.objectness_score)
-            scores = np.where(empty[..., None], np.float32(np.arange(self.classes) == 0), scores)
-        return [self._of_item(*of_item) for of_item in zip(boxes, scores, strict=True)]
+    def room(self) -> tuple[int, Sequence[Shape]]:
+        return 2, [(1, 1, self.most_rows, 7)]
+
+    def run(self, bottom: Sequence[Any], memory: dict[str, Any], found: Sequence[Any]) -> None:
+        p, refining = self.param.detection_output_param, self._refining(bottom)
+        boxes, scores, kept, counts = (memory[name] for name in ("boxes", "scores", "kept", "counts"))
+        decode_boxes(
+            bottom[0],
+            refining[1] if len(refining) > 1 else None,
+            bottom[2],
+            self.priors,
+            self.loc_classes,
+            p.code_type,
+            int(p.variance_encoded_in_target),
+            boxes,
+        )
+        objectness, least = refining[0] if refining else None, p.objectness_score
+        of_each = self.classes, self.priors, p.background_label_id, self.confidence_threshold
+        candidate_scores(bottom[1], objectness, *of_each, least, scores)
+        room = self.memory["kept"].shape[1]
+        sizes = self.loc_classes, self.classes, self.priors
+        threshold, eta = p.nms_param.nms_threshold, p.nms_param.eta
+        nms(boxes, scores, *sizes, room, room, threshold, eta, 0, memory["workspace"], kept, counts)
+        if p.keep_top_k >= 0:
+            keep_best(scores, kept, *sizes[1:], room, p.keep_top_k, memory["workspace"], counts)
+        write_detections(boxes, scores, kept, counts, *sizes, room, memory["rows"], found[0])
 
     def _refining(self, bottom: Sequence[T]) -> Sequence[T]:
         """Objectness and first locations: RefineDet's, SSD has no use for a fourth bottom."""
         given = len(bottom) > 4 or self.param.detection_output_param.HasField("objectness_score")
         return bottom[3:] if given else ()
 
-    def _of_item(self, boxes: Floats, scores: Floats) -> Floats:
-        """The rows of boxes (p, loc_classes, 4), scores (p, c)."""
-        p = self.param.detection_output_param
-        found = [
-            self._of_class(
-                label, boxes[:, label if self.loc_classes > 1 else 0], np.ascontiguousarray(scores[:, label])
-            )
-            for label in range(self.classes)
-            if label != p.background_label_id
-        ]
-        rows = np.concatenate([np.empty((0, 6), np.float32), *found])
-        if -1 < p.keep_top_k < len(rows):
-            rows = rows[np.sort(best_first(rows[:, 1])[: p.keep_top_k])]
-        return rows
 
-    def _of_class(self, label: int, boxes: Floats, scores: Floats) -> Floats:
-        nms = self.param.detection_output_param.nms_param
-        above = np.flatnonzero(scores > np.float32(self.confidence_threshold))
-        order = above[best_first(scores[above])[: self.top_k]]
-        kept = order[suppress(boxes[order], nms.nms_threshold, eta=nms.eta)]
-        return detections(label, scores[kept], boxes[kept])
+@kernel("candidates.cu", per="boxes", each=4)
+def decode_boxes(
+    location: Floats,
+    first_location: Floats | None,
+    prior: Floats,
+    number: int,
+    loc_classes: int,
+    code_type: int,
+    encoded: int,
+    boxes: Floats,
+) -> None:
+    """boxes (n, number, loc_classes, 4) = what `location` means relative to the priors, moved by first_location before.
+
+    prior (2, number, 4) has boxes and variances, which are 1 if `encoded`. See caffepy.layers.detection.boxes.decode.
+    """
+    priors, variances = prior.reshape(2, number, 1, 4)
+    scale = np.float32(1) if encoded else variances
+    if first_location is not None:
+        priors = decode(first_location.reshape(-1, number, 1, 4), priors, scale, code_type)
+    boxes[...] = decode(location.reshape(boxes.shape), priors, scale, code_type)
+
+
+@kernel("candidates.cu", per="scores")
+def candidate_scores(
+    confidence: Floats,
+    objectness: Floats | None,
+    classes: int,
+    number: int,
+    background: int,
+    threshold: float,
+    least_objectness: float,
+    scores: Floats,
+) -> None:
+    """scores (n, classes, number) = confidence (n, number, classes) above the threshold, NaN elsewhere.
+
+    NaN for the background, too. Where the second number of objectness (n, number, 2) is below least_objectness, class 0
+    is sure.
+    """
+    given = confidence.reshape(len(scores), number, classes)
+    if objectness is not None:
+        empty = objectness.reshape(len(scores), number, 2)[..., 1:] < np.float32(least_objectness)
+        given = np.where(empty, np.float32(np.arange(classes) == 0), given)
+    scores[...] = np.where(given > np.float32(threshold), given, np.float32(np.nan)).transpose(0, 2, 1)
+    if 0 <= background < classes:
+        scores[:, background] = np.nan

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from caffepy.blob import Arrays, Floats, Shape
+from caffepy.blob import Floats, Shape
+from caffepy.kernels import kernel
 from caffepy.layer import register
-from caffepy.layers.detection.boxes import best_first, decode, suppress
-from caffepy.layers.detection.detection import Found
+from caffepy.layers.detection.boxes import decode
+from caffepy.layers.detection.detection import Counted
+from caffepy.layers.detection.nms import nms, write_regions
 from caffepy.proto.caffe_pb2 import PriorBoxParameter
 
 _LAST_PIXEL = np.array([0, 0, 1, 1], np.float32)
@@ -16,7 +19,7 @@ _LAST_PIXEL = np.array([0, 0, 1, 1], np.float32)
 
 
 @register("Proposal", bottoms=3, tops=(1, 2))
-class Proposal(Found):
+class Proposal(Counted):
     """scores (n, 2 a, h, w), deltas (n, 4 a, h, w), images (n, 3 or more) -> regions (r, 5), optionally scores (r).
 
     A region is item, x1, y1, x2, y2 in pixels, the last ones included. There are a anchors, one for each `ratio` and
@@ -50,37 +53,67 @@ class Proposal(Found):
             raise self.error(
                 f"bottom {self.param.bottom[2]!r} has shape {images}; give height, width and scale of {items} images"
             )
-        regions = items * self.param.proposal_param.post_nms_topn
+        p = self.param.proposal_param
+        self.height, self.width = extent
+        self.image_numbers = math.prod(images) // max(1, items)
+        number = anchors * math.prod(extent)
+        self.looked = min(number, p.pre_nms_topn or number)
+        most = min(self.looked, p.post_nms_topn or number)
+        self.reserve_lists(items, 1, 1, number, most)
+        self.memory["anchors"] = self.state("anchors", self.anchors.shape)
+        self.memory["anchors"].set(self.anchors)
+        return self._tops(items * p.post_nms_topn)
+
+    def room(self) -> tuple[int, Sequence[Shape]]:
+        items, most = self.memory["kept"].shape
+        return 0, self._tops(items * most)
+
+    def _tops(self, regions: int) -> Sequence[Shape]:
         return [(regions, 5), (regions,)][: len(self.param.top)]
 
-    def find(self, bottom: Sequence[Arrays]) -> list[Floats]:
-        scores, deltas = bottom[0].data, bottom[1].data
-        images = bottom[2].data.reshape(len(scores), -1)
-        found = [self._of_item(*of_item) for of_item in zip(scores, deltas, images, strict=True)]
-        rows = [np.empty((0, 5), np.float32), *(np.insert(boxes, 0, i, axis=1) for i, (boxes, _) in enumerate(found))]
-        of_rows = [np.empty(0, np.float32), *(item_scores for _, item_scores in found)]
-        return [np.concatenate(rows), np.concatenate(of_rows)][: len(self.param.top)]
+    def run(self, bottom: Sequence[Any], memory: dict[str, Any], found: Sequence[Any]) -> None:
+        p, (number, room) = self.param.proposal_param, (self.memory["boxes"].shape[1], self.memory["kept"].shape[1])
+        boxes, scores, kept, counts = (memory[name] for name in ("boxes", "scores", "kept", "counts"))
+        given, deltas, images = bottom
+        sizes = len(self.anchors), self.height, self.width, self.image_numbers
+        region_candidates(given, deltas, images, memory["anchors"], *sizes, p.feat_stride, p.min_size, boxes, scores)
+        of_each = number, self.looked, room
+        nms(boxes, scores, 1, 1, *of_each, p.nms_thresh, 1.0, 1, memory["workspace"], kept, counts)
+        of_regions = found[1] if len(found) > 1 else None
+        write_regions(boxes, scores, kept, counts, number, room, memory["rows"], found[0], of_regions)
 
-    def _of_item(self, scores: Floats, deltas: Floats, image: Floats) -> tuple[Floats, Floats]:
-        """The boxes that stay, and their scores."""
-        p = self.param.proposal_param
-        boxes = self._boxes(deltas, image)
-        likely = scores[len(self.anchors) :].transpose(1, 2, 0).reshape(-1)
-        least = p.min_size * image[[min(3, len(image) - 1), 2]]
-        large = np.flatnonzero((boxes[:, 2:] - boxes[:, :2] + 1 >= least).all(axis=1))
-        order = large[best_first(likely[large])[: p.pre_nms_topn or None]]
-        kept = order[suppress(boxes[order], p.nms_thresh, most=p.post_nms_topn or None, border=1)]
-        return boxes[kept], likely[kept]
 
-    def _boxes(self, deltas: Floats, image: Floats) -> Floats:
-        """(h * w * a, 4): every anchor's box inside the image."""
-        height, width = deltas.shape[1:]
-        down, right = np.indices((height, width), np.float32)[:, :, :, None] * self.param.proposal_param.feat_stride
-        anchors = self.anchors + np.stack([right, down, right, down], axis=-1)
-        moved = deltas.reshape(-1, 4, height, width).transpose(2, 3, 0, 1)
-        boxes = decode(moved, anchors + _LAST_PIXEL, np.float32(1), PriorBoxParameter.CENTER_SIZE).reshape(-1, 4)
-        inside: Floats = np.clip(boxes, 0, np.tile(image[1::-1] - 1, 2))
-        return inside
+@kernel("candidates.cu", per="likely")
+def region_candidates(
+    scores: Floats,
+    deltas: Floats,
+    images: Floats,
+    anchor_boxes: Floats,
+    anchors: int,
+    height: int,
+    width: int,
+    image_numbers: int,
+    feat_stride: int,
+    min_size: float,
+    boxes: Floats,
+    likely: Floats,
+) -> None:
+    """boxes (n, height * width * anchors, 4) = every anchor, moved by its deltas, inside the image.
+
+    likely (n, height * width * anchors) = the second half of the scores, NaN where a box is smaller than min_size.
+    """
+    items = len(scores)
+    down, right = np.indices((height, width), np.float32)[:, :, :, None] * np.float32(feat_stride)
+    placed = anchor_boxes + np.stack([right, down, right, down], axis=-1) + _LAST_PIXEL
+    moves = deltas.reshape(items, anchors, 4, height, width).transpose(0, 3, 4, 1, 2)
+    moved = decode(moves, placed, np.float32(1), PriorBoxParameter.CENTER_SIZE).reshape(items, -1, 4)
+    image = images.reshape(items, image_numbers)
+    inside = np.clip(moved, 0, np.tile(image[:, None, 1::-1] - 1, 2))
+    least = np.float32(min_size) * image[:, None, [min(3, image_numbers - 1), 2]]
+    large = (inside[..., 2:] - inside[..., :2] + 1 >= least).all(axis=-1)
+    given = scores.reshape(items, 2, anchors, -1)[:, 1].transpose(0, 2, 1).reshape(large.shape)
+    boxes[...] = inside.reshape(boxes.shape)
+    likely[...] = np.where(large, given, np.float32(np.nan)).reshape(likely.shape)
 
 
 def _anchors(base_size: int, ratios: Sequence[float], scales: Sequence[float]) -> Floats:

@@ -19,6 +19,7 @@ class Regions(Layer):
 
     reads = ("bottom",)
     verifies = True
+    row_bottoms = (1,)
 
     def settle(self, bottom_shapes: Sequence[Shape]) -> None:
         """Check the shapes, settle the sizes."""

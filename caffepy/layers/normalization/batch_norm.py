@@ -81,6 +81,7 @@ class BatchNorm(Layer):
         if (channels,) != self.blobs[0].shape:
             raise self.error(f"bottom shape {bottom} has {channels} channels, the statistics {self.blobs[0].count}")
         self.extent = (bottom[0] if bottom else 1), channels, math.prod(bottom[2:])
+        self.row_bottoms = (0,) if self.use_global_stats else ()
         self.mean: State = self.state("mean", (channels,))
         self.variance: State = self.state("variance", (channels,))
         if not self.use_global_stats or len(self.blobs) > _STATISTICS:

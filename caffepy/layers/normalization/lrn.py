@@ -21,6 +21,7 @@ class LRN(Layer):
     whatever k is. Outside there are zeros (Caffe: lrn_layer.cpp).
     """
 
+    row_bottoms = (0,)
     reads = ("bottom",)
 
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:

@@ -56,6 +56,7 @@ class Concat(_AlongAxis):
                     f"bottom {name!r} has shape {shape}, bottom {self.param.bottom[0]!r} has {first}; "
                     f"they may differ along axis {axis} only"
                 )
+        self.row_bottoms = range(len(bottom_shapes)) if axis else ()
         extents = [shape[axis] for shape in bottom_shapes]
         top = (*first[:axis], sum(extents), *first[axis + 1 :])
         self._lay_out(top, axis, extents)
@@ -81,6 +82,7 @@ class Slice(_AlongAxis):
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         bottom = bottom_shapes[0]
         axis = self.canonical_axis(self.axis, bottom)
+        self.row_bottoms = (0,) if axis else ()
         extents = self._extents(bottom, axis)
         self._lay_out(bottom, axis, extents)
         return [(*bottom[:axis], extent, *bottom[axis + 1 :]) for extent in extents]

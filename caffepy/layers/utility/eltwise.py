@@ -36,6 +36,7 @@ class Eltwise(Layer):
                     f"bottom {name!r} has shape {shape}, bottom {self.param.bottom[0]!r} has {first}; "
                     "all must have the same"
                 )
+        self.row_bottoms = range(len(bottom_shapes))
         if self.operation == EltwiseParameter.MAX:
             self.mask: State = self.state("mask", first, np.int32)
         return [first]

@@ -13,6 +13,11 @@ class _View(Layer):
     shares = "both"
     reads = ()
 
+    def settle(self, bottom: Shape, top: Shape) -> Sequence[Shape]:
+        """The top's shape; whether it keeps the bottom's rows is known by it."""
+        self.row_bottoms = (0,) if bottom and top[:1] == bottom[:1] else ()
+        return [top]
+
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
         """The top shares the bottom's data."""
 
@@ -30,7 +35,7 @@ class Flatten(_View):
         last = self.canonical_axis(p.end_axis, shape, "end_axis")
         if last < first:
             raise self.error(f"end_axis {p.end_axis} lies before axis {p.axis} of bottom shape {shape}; swap them")
-        return [(*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])]
+        return self.settle(shape, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
 
 
 @register("Reshape", bottoms=1, tops=1)
@@ -55,7 +60,8 @@ class Reshape(_View):
                     f"{index}; give the dim's extent"
                 )
         new = [dim or shape[index] for index, dim in enumerate(self.dims, start)]
-        return [(*shape[:start], *self._inferred(new, shape, math.prod(shape[start:end])), *shape[end:])]
+        inferred = self._inferred(new, shape, math.prod(shape[start:end]))
+        return self.settle(shape, (*shape[:start], *inferred, *shape[end:]))
 
     def _replaced(self, shape: Shape) -> tuple[int, int]:
         """The first of the bottom's axes that `shape` replaces, and the one after the last."""

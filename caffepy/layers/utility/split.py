@@ -15,6 +15,7 @@ class Split(Layer):
     """Any shape -> tops of the same shape, which are the bottom's memory; bottom_diff = sum of the top_diffs."""
 
     shares = "data"
+    row_bottoms = (0,)
     reads = ()
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:

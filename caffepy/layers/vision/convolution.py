@@ -91,6 +91,7 @@ class Convolution(BaseConvolution):
             raise self.error(f"the window {self.window} does not fit into the bottom, whose shape is {bottom}")
         self.positions = math.prod(positions)
         self.reserve(self.num, extent)
+        self.row_bottoms = range(len(bottom_shapes)) if self.axis else ()
         return [(*bottom[: self.axis], self.num_output, *positions)] * len(bottom_shapes)
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:

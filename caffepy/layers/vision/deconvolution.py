@@ -40,6 +40,7 @@ class Deconvolution(BaseConvolution):
             raise self.error(f"pad leaves nothing of the top: bottom shape {bottom} and {self.window} give {extent}")
         self.inner = math.prod(extent)
         self.reserve(self.num, extent)
+        self.row_bottoms = range(len(bottom_shapes)) if self.axis else ()
         return [(*bottom[: self.axis], self.num_output, *extent)] * len(bottom_shapes)
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:

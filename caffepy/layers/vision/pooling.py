@@ -33,6 +33,8 @@ class Pooling(Layer):
     kernel_size, stride and pad (C3D, video-caffe). A pad drops last windows along its own axis then.
     """
 
+    row_bottoms = (0,)
+
     def setup(self, bottom_shapes: Sequence[Shape]) -> None:
         p = self.param.pooling_param
         self.pool, self.round_up = p.pool, p.round_mode == PoolingParameter.CEIL
