@@ -6,7 +6,7 @@ The names are pycaffe's: `import caffepy as caffe`, or `import caffe` where no o
 from caffepy import dnn, io, layers, proto
 from caffepy.classifier import Classifier
 from caffepy.detector import Detector
-from caffepy.device import set_device, set_mode_cpu, set_mode_gpu
+from caffepy.device import set_device
 from caffepy.device.engine import cpu_engine, set_cpu_engine
 from caffepy.device.threads import set_threads
 from caffepy.kernels.precision import set_precision
@@ -16,6 +16,15 @@ from caffepy.net.param_diffs import set_param_diffs
 from caffepy.net_spec import NetSpec, params, to_proto
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.pycaffe import Net, NotComputedWarning
+from caffepy.pycaffe.explaining import (
+    RelPropOpts,
+    set_mode_cpu,
+    set_mode_dc_cpu,
+    set_mode_dc_gpu,
+    set_mode_eb_cpu,
+    set_mode_eb_gpu,
+    set_mode_gpu,
+)
 from caffepy.pycaffe.logs import quiet_as_glog
 from caffepy.pycaffe.process import (
     Timer,
@@ -55,6 +64,7 @@ __all__ = [
     "NetSpec",
     "NotComputedWarning",
     "RMSPropSolver",
+    "RelPropOpts",
     "SGDSolver",
     "Timer",
     "cpu_engine",
@@ -72,6 +82,10 @@ __all__ = [
     "set_cpu_engine",
     "set_device",
     "set_mode_cpu",
+    "set_mode_dc_cpu",
+    "set_mode_dc_gpu",
+    "set_mode_eb_cpu",
+    "set_mode_eb_gpu",
     "set_mode_gpu",
     "set_multiprocess",
     "set_param_diffs",

@@ -10,12 +10,13 @@ from caffepy import device
 from caffepy import net as engine
 from caffepy.blob import Blob, Floats, fit
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError, nearest
+from caffepy.graph import Version
 from caffepy.layers.data.memory_data import MemoryData
 from caffepy.limits import Limits, limits_of
-from caffepy.net.around import Callback
+from caffepy.net.around import Callback, Ending
 from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.files import as_path
-from caffepy.pycaffe import batches, from_layer
+from caffepy.pycaffe import batches, explaining, from_layer
 from caffepy.pycaffe.arguments import Path, constructor_arguments, exactly, names_of
 from caffepy.pycaffe.old_names import OldNames
 
@@ -197,6 +198,10 @@ class Net(OldNames, engine.Net):
         """The same by the rules of a deconvolutional net or of guided backpropagation."""
         return from_layer.deconv(self, start_name, start_diff, diffs, zero_higher, deconv_type)
 
+    def lrp(self, class_inds: Any, lrp_opts: explaining.RelPropOpts | None = None) -> Floats:
+        """The input's relevance for these classes, after a forward pass: see caffepy.pycaffe.explaining.lrp."""
+        return explaining.lrp(self, class_inds, lrp_opts)
+
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, Floats]:
         """Run forward on any number of samples, batch by batch; the last batch is filled up with zeros.
 
@@ -341,6 +346,10 @@ class Net(OldNames, engine.Net):
 
     def _set_input_arrays(self, data: Any, labels: Any) -> None:
         self.set_input_arrays(data, labels)
+
+    def _backward_range(self, start: int, end: int, ending: Ending | None = None) -> set[Version]:
+        with explaining.by_mode(self):
+            return super()._backward_range(start, end, ending)
 
     # ---- checks
 

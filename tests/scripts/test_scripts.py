@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import caffepy
-from caffepy import zoo
+from caffepy import saliency, zoo
+from caffepy.rules import DECONV, EXCITATION, Composite, products
 from tests.cli import models
 from tests.shared import ROOT
 
@@ -20,7 +21,7 @@ SCRIPTS = Path(__file__).parent
 MODEL = zoo.fashion_mnist()
 FILES = [str(MODEL.prototxt), str(MODEL.weights)]
 PICTURES = [str(sample.picture) for sample in MODEL.samples]
-BAG = 8
+SHIRT, BAG = 6, 8
 
 Script = Callable[..., list[str]]
 
@@ -137,6 +138,72 @@ def test_saliency(script: Script, tmp_path: Path) -> None:
     expected = np.abs(net.gradient({"prob": np.eye(10)[BAG : BAG + 1]})["data"][0, 0])
     expected = (expected - expected.min()) / (expected.max() - expected.min())
     np.testing.assert_allclose(np.load(out), expected, atol=1e-4)
+
+
+def picture(index: int) -> np.ndarray:
+    return np.ascontiguousarray(caffepy.io.load_image(PICTURES[index], color=False).transpose(2, 0, 1)[np.newaxis])
+
+
+def same(found: np.ndarray, right: np.ndarray) -> None:
+    np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4 * abs(right).max())
+
+
+def test_grad_cam(script: Script, tmp_path: Path) -> None:
+    out = tmp_path / "cam.npz"
+    assert script("grad_cam.py", *FILES, PICTURES[SHIRT], "conv3", out) == [f"class {SHIRT}, conv3 (7, 7)"]
+    found, net, image = np.load(out), by_itself(), picture(SHIRT)
+    net.forward(data=image)
+    before_relu = "conv3", "conv3"  # in place a rectifier leaves its bottom's diff and its top's data
+    weights = net.gradient({"prob": np.eye(10)[SHIRT : SHIRT + 1]}, wrt=[before_relu])[before_relu][0].mean(axis=(1, 2))
+    same(found["cam"], np.maximum(np.einsum("c,cij->ij", weights, net.blobs["conv3"].data[0]), 0))
+    same(found["guided"], saliency.guided_backprop(net, image, SHIRT, before_softmax=False).numpy())
+
+
+def test_excitation(script: Script, tmp_path: Path) -> None:
+    out = tmp_path / "excitation.npz"
+    assert script("excitation.py", *FILES, PICTURES[BAG], "fc5", "fc4", "conv1", out) == [f"tag {BAG}, map (14, 14)"]
+    found, net, one = np.load(out), by_itself(), np.eye(10)[BAG : BAG + 1]
+    net.forward(data=picture(BAG))
+    with net.rules(EXCITATION):
+        same(found["winner"], net.gradient({"fc5": one}, wrt=[("conv1", "conv1")])["conv1", "conv1"][0])
+    with net.rules(DECONV):
+        same(found["deconv"], net.gradient({"fc5": one}, wrt="data")["data"][0])
+    x, weights = np.maximum(net.blobs["fc4"].data[0], 0), net.params["fc5"][0].data[BAG]
+    pro, con = (x * np.maximum(sign * weights, 0) for sign in (1, -1))  # section 3.3, with the output's weights turned
+    with net.rules(EXCITATION):
+        signal = (pro / pro.sum() - con / con.sum())[np.newaxis]
+        same(found["contrastive"], net.gradient({"fc4": signal}, wrt=[("conv1", "conv1")])["conv1", "conv1"][0])
+
+
+def test_relevance(script: Script, tmp_path: Path) -> None:
+    out = tmp_path / "relevance.npz"
+    lines = script("relevance.py", *FILES, PICTURES[BAG], out)
+    found, net = np.load(out), by_itself()
+    plain, dual = products.epsilon(1e-6), products.alpha_beta(2.0, 1.0)
+    for name, chosen in {
+        "epsilon": Composite("epsilon", plain, plain),
+        "alphabeta": Composite("dual", dual, dual),
+        "layer_dep": Composite("both", dual, plain),
+        "ab_n_flat": Composite("both, flat", dual, plain, products.flat()),
+    }.items():
+        same(found[name], saliency.lrp(net, picture(BAG), BAG, composite=chosen).numpy())
+    score = float(lines[-1].split()[-1])
+    same(found["gradient"], score * saliency.gradient(net, picture(BAG), BAG).numpy())
+
+
+@pytest.mark.parametrize(("layer", "unit"), [("fc5", (BAG, 0, 0)), ("conv3", (5, 3, 3))])
+def test_optimize_image(script: Script, tmp_path: Path, layer: str, unit: tuple[int, int, int]) -> None:
+    np.save(tmp_path / "mean.npy", np.full((1, 28, 28), 0.3))
+    out = tmp_path / "start.npz"
+    spatial = f"{unit[1]},{unit[2]}"
+    lines = script("optimize_image.py", *FILES, tmp_path / "mean.npy", layer, unit[0], spatial, out)
+    values = [float(line.split()[1]) for line in lines]
+    assert values[-1] > values[0] + 2
+    found, net = np.load(out), by_itself()
+    net.forward(data=found["start"])
+    diff = np.zeros(net.blobs[layer].shape)
+    diff[(0, *unit)[: diff.ndim]] = 1
+    same(found["grad"], net.gradient({layer: diff}, wrt="data")["data"])
 
 
 def test_filters(script: Script, tmp_path: Path) -> None:
