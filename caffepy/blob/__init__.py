@@ -120,7 +120,8 @@ class Blob:
 
     def read(self) -> Floats:
         """The values on the host, to be looked at only: they stay up to date wherever else they are."""
-        values: Floats = self.data_storage.read_host(self.count).reshape(self.shape)
+        storage = self.data_storage.asked() if self.data_storage.lent else self.data_storage
+        values: Floats = storage.read_host(self.count).reshape(self.shape)
         return values
 
     def read_diff(self) -> Floats:

@@ -101,6 +101,7 @@ class SyncedArray:
         "derived",
         "dtype",
         "generation",
+        "lent",
         "places",
         "private",
     )
@@ -115,6 +116,8 @@ class SyncedArray:
         """How often the memory has started from zeros."""
         self.places = 0
         """How often the memory has lost its place."""
+        self.lent: tuple[SyncedArray, int] | None = None
+        """Memory that takes the place of its own in passes, from an element on; others use it at other times."""
         self.before_asked: Callable[[SyncedArray, bool], None] | None = None
         """Called before a script gets at this memory, on the host or (True) on a GPU."""
         self._capacity = 0
@@ -160,7 +163,7 @@ class SyncedArray:
 
     def plain(self, count: int) -> NDArray[Any]:
         """The host's memory for the first `count` elements, up to date or not."""
-        self._reserve(count)
+        self.reserve(count)
         if self._host is None:
             self._host = device.current().host_zeros(self._capacity, self.dtype)
         return self._host[:count]
@@ -215,6 +218,9 @@ class SyncedArray:
         """
         running = device.current()
         trace: Trace | None = getattr(_local, "trace", None)
+        if self.lent is not None and not (trace and isinstance(running, device.Cpu)):
+            lender, first = self.lent
+            return lender.array(first + count, "read" if access == "read" else "update")[first:]
         if isinstance(running, device.Cpu):
             if trace is None:
                 return self.host(count, access)
@@ -228,7 +234,7 @@ class SyncedArray:
 
     def ready_on(self, gpu: device.Gpu, count: int, access: Access) -> Any:
         """The first `count` elements on that GPU."""
-        self._reserve(count)
+        self.reserve(count)
         home = self._gpu_home
         if home is None or home.gpu is not gpu:
             home = self._move_to(gpu, count)
@@ -285,7 +291,8 @@ class SyncedArray:
         if self._gpu_home is not None:
             self._gpu_home.wait()
 
-    def _reserve(self, count: int) -> None:
+    def reserve(self, count: int) -> None:
+        """Have room for so many elements, taken when they are asked for."""
         if count > self._capacity or self.generation == 0:
             self._capacity = count
             self._host = self._gpu_home = None

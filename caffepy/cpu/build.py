@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffepy.blob.storage import SyncedArray
-from caffepy.cpu.homes import ASK_SCRATCHPAD, DST, SRC, Computed, Memories, packed, reorder
+from caffepy.cpu.arena import Passing, Placed
+from caffepy.cpu.homes import ASK_SCRATCHPAD, DST, SRC, Computed, Memories, Packed, packed, reorder
 from caffepy.cpu.record import Operation, Place, Recorder
 from caffepy.cpu.value import Value, unowned
 from caffepy.device.onednn.handles import SCRATCHPAD, Call, Layout, Memory, Primitive, address, contiguous, empty
@@ -27,8 +28,10 @@ class DeclinedError(Exception):
 class Builder:
     """The calls of a pass, in the making. Translations of operations read and write arrays and add primitives."""
 
-    def __init__(self, recorder: Recorder, wanted: set[SyncedArray]) -> None:
+    def __init__(self, recorder: Recorder, wanted: set[SyncedArray], *, keeps: bool = True) -> None:
         self.recorder, self._wanted = recorder, wanted
+        self.keeps = keeps
+        """Whether a backward pass may want what this one knows."""
         self.operations = recorder.operations
         self.at = 0
         """The number of the operation that is next."""
@@ -38,6 +41,9 @@ class Builder:
         self.declined: list[str] = []
         """Operations that oneDNN computes in general, but not for these arguments."""
         self.preparations: list[Preparation] = []
+        self._passing: list[Passing] = []
+        self._pins: list[int] = []
+        """Steps that may read whatever was written before."""
         self._scratch = 0
 
     # ---- arrays
@@ -70,11 +76,11 @@ class Builder:
             return found
         source = self._source(value, layout)
         if source is None:
-            home = packed(value.storage, layout)
+            home = self._home(value, layout)
             value.homes[layout.key] = home
             value.need(home)
             return home.memory
-        target = Memory(layout)
+        target = self.passing(layout)
         self.add(reorder(source.layout, layout), {SRC: source, DST: target})
         value.copies[layout.key] = target
         return target
@@ -93,7 +99,7 @@ class Builder:
             return Memory(layout, address(array))
         if self._whole(array) is None:
             raise DeclinedError
-        home = packed(value.storage, layout)
+        home = self._home(value, layout)
         value.overwrite(home)
         return home.memory
 
@@ -208,6 +214,7 @@ class Builder:
             self.add(reorder(source.layout, target.layout), {SRC: source, DST: target})
         elif value.written and value.computed is not None:
             raw = unowned(value.start, (self.recorder.used[value.storage][0],), np.dtype(value.storage.dtype))
+            self._pins.append(len(self.steps))
             self.call("compute", functools.partial(value.computed.download, raw))
         else:
             value.need(None)
@@ -218,6 +225,20 @@ class Builder:
     def temporary(self, layout: Layout) -> Memory:
         """Memory for values that the next steps use up."""
         return Memory(layout)
+
+    def passing(self, layout: Layout) -> Memory:
+        """Memory for values that are needed from the step that first uses it to the last."""
+        self._passing.append(Passing(layout))
+        return self._passing[-1]
+
+    def kept(self, layout: Layout) -> Memory:
+        """Memory for what backward needs of forward; where nothing runs backward it is needed no longer than that."""
+        return Memory(layout) if self.keeps else self.passing(layout)
+
+    def _home(self, value: Value, layout: Layout) -> Packed:
+        if value.storage.lent:
+            return Packed(layout, self.passing(layout))
+        return packed(value.storage, layout)
 
     def form(self, array: NDArray[Any]) -> Layout:
         """How the values lie now: packed for whatever shape if they are so, else as NumPy has them."""
@@ -286,8 +307,9 @@ class Builder:
         """The same memory; of a storage, without holding on to it, so that it does not count as looked at."""
         return array if self._value(array) is None else unowned(address(array), array.shape, array.dtype)
 
-    def finished(self) -> list[Bound]:
-        """The steps, bound; scratch memory is common to all."""
+    def finished(self) -> tuple[list[Bound], Placed]:
+        """The steps, bound, and what has still to be given memory; scratch memory is common to all."""
+        used = [[m for m in step[1].values() if m] if isinstance(step, tuple) else [] for step in self.steps]
         scratch = empty(self._scratch)
         calls: list[Bound] = []
         for step in self.steps:
@@ -298,7 +320,7 @@ class Builder:
                 calls.append(Call(primitive, {**memories, SCRATCHPAD: shared}))
             else:
                 calls.append(step)
-        return calls
+        return calls, Placed(self._passing, used, self._pins)
 
 
 @dataclass(frozen=True)

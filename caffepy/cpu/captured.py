@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from caffepy.blob.storage import SyncedArray
+from caffepy.cpu.arena import Arena
 from caffepy.cpu.build import Bound
 from caffepy.cpu.homes import Computed
 from caffepy.cpu.record import Recorder
@@ -20,19 +21,24 @@ class CapturedPass:
     """What `body` does, to be repeated by `run` as long as it `stands`.
 
     wanted   storages whose values have to be computed although nothing in the pass reads them
+    arena    gives memory to what the pass does not leave behind
+    keeps    whether a backward pass may want what this one knows
     """
 
-    def __init__(self, body: Callable[[], object], wanted: set[SyncedArray]) -> None:
+    def __init__(
+        self, body: Callable[[], object], wanted: set[SyncedArray], arena: Arena, *, keeps: bool = True
+    ) -> None:
         with library().using(threads()) as self.threads:
-            self._capture(body, wanted)
+            self._capture(body, wanted, keeps)
+        arena.add(self._placed)
 
-    def _capture(self, body: Callable[[], object], wanted: set[SyncedArray]) -> None:
+    def _capture(self, body: Callable[[], object], wanted: set[SyncedArray], keeps: bool) -> None:
         self._recorder = Recorder(body)
         while self._recorder.moved:
             self._recorder = Recorder(body)
-        builder = translate(self._recorder, wanted)
+        builder = translate(self._recorder, wanted, keeps=keeps)
         self.names, self.declined = builder.names, builder.declined
-        self._calls = builder.finished()
+        self._calls, self._placed = builder.finished()
         self.primitives = {call.name for call in self._calls if isinstance(call, Call | Product)}
         """Those of the names that are oneDNN's."""
         self.wide = [call.name for call in self._calls if isinstance(call, Call | Product) and call.threads > 1]

@@ -52,8 +52,8 @@ class Packed:
 
     __slots__ = ("__weakref__", "_moves", "memory")
 
-    def __init__(self, layout: Layout) -> None:
-        self.memory = Memory(layout)
+    def __init__(self, layout: Layout, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory(layout)
         self._moves: dict[tuple[int, int], Call] = {}
 
     def upload(self, host: NDArray[Any]) -> None:

@@ -51,8 +51,7 @@ def slice_forward(b: Builder, operation: Operation) -> None:
     target = layout.of(shape)
     primitive = reorder(piece, target)
     memory = b.read(whole, layout)
-    source = Memory(piece, memory.address, memory)
-    b.add(primitive, {SRC: source, DST: b.write(part, target)})
+    b.add(primitive, {SRC: memory.viewed(piece), DST: b.write(part, target)})
 
 
 def _parts(b: Builder, first: Operation) -> Sequence[Operation]:

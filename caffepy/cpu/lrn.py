@@ -25,9 +25,9 @@ def _fast(primitive: Primitive) -> Primitive:
     return primitive
 
 
-def _forward(layout: Layout, given: tuple[object, ...]) -> Primitive:
+def _forward(layout: Layout, given: tuple[object, ...], kind: int = a.TRAINING) -> Primitive:
     engine = library().engine
-    return _fast(Primitive("lrn_forward", engine, a.TRAINING, a.LRN_ACROSS, layout, layout, *given, Attributes()))
+    return _fast(Primitive("lrn_forward", engine, kind, a.LRN_ACROSS, layout, layout, *given, Attributes()))
 
 
 @translates("lrn_forward")
@@ -37,7 +37,7 @@ def lrn_forward(b: Builder, operation: Operation) -> None:
     layout, k = b.layout(bottom), operation.constants["k"]
     if layout.plain:
         raise DeclinedError
-    primitive = _forward(layout, _given(operation, k))
+    primitive = _forward(layout, _given(operation, k), a.TRAINING if b.keeps else a.INFERENCE)
     workspace = primitive.layout(a.ASK_WORKSPACE)
     source = b.read(bottom, layout)
     kept = None if workspace is None else Memory(workspace)

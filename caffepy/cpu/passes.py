@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 
 from caffepy.blob.storage import SyncedArray
+from caffepy.cpu.arena import Arena
 from caffepy.cpu.captured import CapturedPass
 from caffepy.device.engine import cpu_engine
 from caffepy.kernels import observing
@@ -25,6 +26,9 @@ class CpuPasses:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, _Known] = OrderedDict()
+        self._arena = Arena()
+        self.keeps = True
+        """Whether backward passes may want what forward passes know."""
 
     def clear(self) -> None:
         """Forget every pass."""
@@ -43,7 +47,9 @@ class CpuPasses:
         known = self._known.get(key)
         if known is None or not known.captured.stands():
             wanted = set() if known is None else known.wanted | known.captured.missed
-            known = self._known[key] = _Known(frozenset(layers), CapturedPass(body, wanted), wanted)
+            known = self._known[key] = _Known(
+                frozenset(layers), CapturedPass(body, wanted, self._arena, keeps=self.keeps), wanted
+            )
             if len(self._known) > MOST:
                 self._known.popitem(last=False)
         self._known.move_to_end(key)

@@ -68,7 +68,7 @@ def pool_forward(b: Builder, operation: Operation) -> None:
         raise DeclinedError
     memories: dict[int, Memory | None] = {a.SRC: b.read(image, layout)}
     if workspace is not None:
-        places = Memory(workspace)
+        places = b.kept(workspace)
         b.compute(operation["mask"], Computed(again(b, [operation], "mask"), (places, (layout, target))))
         memories[a.WORKSPACE] = places
     b.add(primitive, {**memories, a.DST: b.write(top, target)})

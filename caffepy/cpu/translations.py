@@ -21,9 +21,9 @@ FAMILIES = batch_norm, convolution, elementwise, inner_product, joins, lrn, move
 """The modules whose translations there are."""
 
 
-def translate(recorder: Recorder, wanted: set[SyncedArray]) -> Builder:
+def translate(recorder: Recorder, wanted: set[SyncedArray], *, keeps: bool = True) -> Builder:
     """The calls for what was recorded; an operation that oneDNN has nothing for runs its NumPy body."""
-    builder = Builder(recorder, wanted)
+    builder = Builder(recorder, wanted, keeps=keeps)
     while builder.at < len(builder.operations):
         at, operation = builder.at, builder.operations[builder.at]
         builder.at += 1

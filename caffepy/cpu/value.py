@@ -18,13 +18,12 @@ class Value:
 
     def __init__(self, storage: SyncedArray, start: int) -> None:
         self.storage, self.start = storage, start
-        self.homes: dict[object, Packed] = {
-            home.memory.layout.key: home for home in storage.homes if isinstance(home, Packed)
-        }
+        found = () if storage.lent else storage.homes  # what is lent holds nothing from an earlier pass
+        self.homes: dict[object, Packed] = {home.memory.layout.key: home for home in found if isinstance(home, Packed)}
         self.plain = storage.fresh or not self.homes
         self.copies: dict[object, Memory] = {}
         """In other layouts, for this pass only."""
-        self.computed: Computed | None = next((home for home in storage.homes if isinstance(home, Computed)), None)
+        self.computed: Computed | None = next((home for home in found if isinstance(home, Computed)), None)
         self.written = self.prepared = False
         self.needs: list[Home | None] = []
         """Where the pass wants to find the values; None is the host."""

@@ -22,6 +22,16 @@ Extent = tuple[Shape, Rows | None]
 """A blob's whole shape, and who counts its rows."""
 
 
+class Turns(Protocol):
+    """Blobs that take turns in the same memory."""
+
+    def settle(self, execution: "Execution") -> None:
+        """Give them their places, as the shapes are now."""
+
+    def check_start(self, execution: "Execution", start: int) -> None:
+        """Raise StateError where a pass cannot begin at this layer."""
+
+
 class Execution:
     """Layers and the blobs between them, by index as in the wiring."""
 
@@ -46,6 +56,8 @@ class Execution:
         """The rules for which the last forward pass kept bottoms."""
         self._begun, self._reshaped = [0] * (len(layers) + 1), [0] * len(layers)
         self.facts: list[plans.LayerFacts] = []
+        self.turns: Turns | None = None
+        """How blobs' data take turns in the same memory; None where every blob has its own."""
         self._settled_at = (-1, 0, 0)
         self._settled: list[tuple[list[Extent], list[Extent], int] | None] = [None] * len(layers)
         self._counting: set[int] = set()
@@ -53,7 +65,7 @@ class Execution:
         self._preparing = [i for i, layer in enumerate(layers) if type(layer).prepare is not Layer.prepare]
         self._verifying = [i for i, layer in enumerate(layers) if layer.verifies]
         self._known_segments: dict[tuple[range | tuple[int, ...], bool, bool], list[list[int]]] = {}
-        self._losses = [
+        self.losses = [
             (i, blobs[top])
             for i, weights in enumerate(loss_weights)
             for top, weight in zip(wiring.tops[i], weights, strict=True)
@@ -187,6 +199,9 @@ class Execution:
         for blob in self._input_blobs:
             blob.data_storage.expect_writes()
         self.settle(start, end)
+        if self.turns is not None:
+            self.turns.settle(self)
+            self.turns.check_start(self, start)
         for i in sorted(self._counting):
             if start <= i <= end and self.counts_rows(i):
                 self._make_room(i, end)
@@ -265,8 +280,9 @@ class Execution:
 
         for callback in before:
             callback(segment[0])
-        if self.on_host(segment[0]):
-            body()
+        stopping = any(map(bool, (before, after))) and self.turns is not None
+        if self.on_host(segment[0]) or (stopping and isinstance(device.current(), device.Cpu)):
+            body()  # values that outlive a captured pass on the CPU would need memory of their own
         else:
             key: tuple[object, ...] = (what, segment[0], segment[-1])
             if ending is not None:
@@ -292,7 +308,7 @@ class Execution:
     def loss(self, start: int, end: int) -> float:
         """The weighted sum of the losses among the layers' tops."""
         total = 0.0
-        for i, blob in self._losses:
+        for i, blob in self.losses:
             if start <= i <= end:
                 data, diff = (s.read_host(blob.count) for s in (blob.data_storage, blob.diff_storage))
                 total += float(data @ diff)
@@ -347,7 +363,9 @@ class Execution:
         return None if self.rules is None else self.rules.rules.get(i)
 
     def check_kept(self) -> None:
-        """Raise StateError unless the last forward pass kept what the rules in force need."""
+        """Raise StateError unless the last forward pass kept what backward, and the rules in force, need."""
+        if self.turns is not None:
+            raise StateError('this net was built with memory="inference", which keeps nothing for backward passes')
         if self.rules is not None and self.rules.keeping and self.kept_by != self.rules.key:
             raise StateError("these rules need what forward keeps for them: run forward, too, inside net.rules(...)")
 

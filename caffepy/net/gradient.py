@@ -15,6 +15,7 @@ from caffepy.layer import Layer
 from caffepy.layers.utility.split import split_backward
 from caffepy.net import plans
 from caffepy.net.execution import Execution
+from caffepy.net.sharing import Turns
 
 VersionName = str | tuple[str, str]
 
@@ -29,6 +30,13 @@ class Diffs:
         self._diffs: dict[SyncedArray, SyncedArray] = {}
         self._injected: dict[graph.Version, SyncedArray] = {}
         self._wanted: dict[graph.Version, SyncedArray] = {}
+        self._turns: Turns | None = None
+
+    def settle(self) -> None:
+        """Let diffs take turns in the same memory, as the shapes are now."""
+        if self._turns is None:
+            self._turns = Turns([self.diff(blob) for blob in range(len(self._execution.blobs))])
+        self._turns.settle(self._execution)
 
     def wanted(self, version: graph.Version) -> SyncedArray:
         """Where the gradient of that version goes."""
@@ -143,6 +151,7 @@ class GradientPass:
             fit(value, diffs_of.blob(version).shape, f"gradient: diff of {name!r}") for version, name, value in injected
         ]
         versions = tuple(version for version, _, _ in injected)
+        diffs_of.settle()
         schedule = self._schedule(versions, tuple(wanted.values()))
         self._check_forward(schedule)
         results = {name: self._result(name, version, out) for name, version in wanted.items()}

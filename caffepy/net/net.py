@@ -15,7 +15,7 @@ from caffepy.errors import GraphError, StateError, nearest
 from caffepy.kernels.tuning import Measured, measuring
 from caffepy.layer import TYPES, Layer
 from caffepy.limits import Limits
-from caffepy.net import plans
+from caffepy.net import plans, sharing
 from caffepy.net import table as tables
 from caffepy.net import weights as files
 from caffepy.net.around import Callbacks, Ending
@@ -38,6 +38,8 @@ class Net:
     rules. `device` pins the net to a GPU, by its number, or to the "cpu", whatever the mode is.
     `limits` says what the model may do beyond computing, such as importing Python layers' modules, which is code that
     building the net runs, and how much memory it may take: a net that needs more is refused before it takes any.
+    With memory="inference" blobs take turns in the same memory, but inputs, outputs and those that `keep` names: what
+    the others hold is gone when forward has ended, so asking for it raises StateError, as do backward and gradient.
     Raises MissingFileError, NotAllowedError, ProtoError, GraphError, LayerError, WeightsError or DeviceError.
     """
 
@@ -54,6 +56,8 @@ class Net:
         stages: Iterable[str] = (),
         device: int | str | None = None,
         limits: Limits | None = None,
+        memory: str = "full",
+        keep: Iterable[str] = (),
     ) -> None:
         self.phase = phase
         self._lock = PassLock(named(device), limits or Limits())
@@ -67,6 +71,7 @@ class Net:
             state.MergeFrom(NetState(phase=phase, level=level, stage=stages))  # type: ignore[arg-type]
             self.param = graph.insert_splits(files.settled(graph.filter_net(own.net, state), phase))
             self._build()
+            self.execution.turns = sharing.turns(self.execution, memory, keep)
             loaded = files.take_own(self.execution.layers, self.param_owners, own, state)
             if weights is not None:
                 loaded |= files.load(self.execution.layers, self.param_owners, weights).indices

@@ -15,6 +15,7 @@ from caffepy.blob import SyncedArray
 from caffepy.cpu.passes import CpuPasses
 from caffepy.device.engine import cpu_engine_reason
 from caffepy.device.threads import threads
+from caffepy.errors import StateError
 from caffepy.kernels import Kernel, observed
 from caffepy.net import plans
 from caffepy.net.execution import Execution
@@ -147,6 +148,8 @@ def _nothing(layers: list[LayerCost]) -> Cost:
 
 def measure(execution: Execution, times: int, *, dry: bool) -> Profile:
     """See Net.profile."""
+    if execution.turns is not None:
+        raise StateError('a profile runs layer by layer, which memory="inference" does not allow')
     last = len(execution.layers) - 1
     execution.forward(0, last)
     kept = [[blob.data.copy() for blob in layer.blobs] if layer.updates_weights else [] for layer in execution.layers]

@@ -12,6 +12,7 @@ from caffepy.layers.common.inner_product import InnerProduct
 from caffepy.layers.recurrent.recurrent import Recurrent
 from caffepy.layers.vision.convolution import Convolution
 from caffepy.layers.vision.deconvolution import Deconvolution
+from caffepy.net import sharing
 from caffepy.net.execution import Execution
 from caffepy.net.receptive_field import ReceptiveField, receptive_fields
 
@@ -35,6 +36,20 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Memory:
+    """Bytes of float32 that the blobs take, at the shapes that the net has now."""
+
+    data: int
+    """With a buffer for each blob."""
+    data_inference: int
+    """With memory="inference", where blobs take turns."""
+    diffs: int
+    """With a buffer for each blob, as after `backward`."""
+    diffs_gradient: int
+    """What `gradient` takes, whose diffs take turns."""
+
+
+@dataclass(frozen=True)
 class Table:
     """A net's layers in their order, but the splits that were put between them."""
 
@@ -43,6 +58,7 @@ class Table:
     inputs: list[str]
     outputs: list[str]
     rows: list[Row]
+    memory: Memory
 
     @property
     def totals(self) -> dict[str, int]:
@@ -77,12 +93,18 @@ def table(name: str, phase: int, execution: Execution, shared: Collection[tuple[
         size = 4 * sum(new.values())
         read = [split_of.get(bottom, bottom) for bottom in bottoms]
         rows.append(Row(layer.name, layer.type, read, shapes, own, macs, size, fields[i]))
-    return Table(name, "TEST" if phase else "TRAIN", wiring.inputs, wiring.outputs, rows)
+    return Table(name, "TEST" if phase else "TRAIN", wiring.inputs, wiring.outputs, rows, _memory(execution))
+
+
+def _memory(execution: Execution) -> Memory:
+    data = sharing.sizes(execution, sharing.data_of(execution), sharing.kept(execution, ()))
+    diffs = sharing.sizes(execution, sharing.diffs_of(execution))
+    return Memory(*(4 * size for size in (*data, *diffs)))
 
 
 def text(found: Table) -> str:
     """The table for a terminal, with a head that names units and a line of totals."""
-    lines = [_title(found), *_aligned([_HEAD, *map(_cells, found.rows), _total_cells(found)])]
+    lines = [_title(found), *_aligned([_HEAD, *map(_cells, found.rows), _total_cells(found)]), _turns(found.memory)]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -91,7 +113,8 @@ def html(found: Table) -> str:
     rows = [_cells(row) for row in found.rows]
     return (
         f"<div><b>{markup.escape(_title(found))}</b><table><thead>{_html_row(_HEAD, 'th')}</thead><tbody>"
-        f"{''.join(map(_html_row, rows))}</tbody><tfoot>{_html_row(_total_cells(found), 'th')}</tfoot></table></div>"
+        f"{''.join(map(_html_row, rows))}</tbody><tfoot>{_html_row(_total_cells(found), 'th')}</tfoot></table>"
+        f"{markup.escape(_turns(found.memory))}</div>"
     )
 
 
@@ -107,6 +130,17 @@ _LEFT = 3  # columns of words
 def _title(found: Table) -> str:
     sides = ", ".join(found.inputs) or "none", ", ".join(found.outputs) or "none"
     return f"net {found.name!r}, {found.phase}: {len(found.rows)} layers; inputs {sides[0]}; outputs {sides[1]}"
+
+
+def _turns(memory: Memory) -> str:
+    def part(whole: int, shared: int) -> str:
+        return f"{shared / 1e6:,.3f} MB ({shared / max(whole, 1):.2f})"
+
+    return (
+        f"blobs {memory.data / 1e6:,.3f} MB, "
+        f'with memory="inference" {part(memory.data, memory.data_inference)}; '
+        f"a gradient's diffs {part(memory.diffs, memory.diffs_gradient)}"
+    )
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -44,7 +44,8 @@ class Net(OldNames, engine.Net):
 
     and beyond pycaffe, `device`: a GPU's number or "cpu", which the net keeps to whatever the mode is; `limits`: a
     caffepy.limits.Limits, what the model may do; or short for it `untrusted`: import no module for a Python layer and
-    touch no file that the model names, but those `allowed`; `memory_limit`: the most bytes a forward pass may take.
+    touch no file that the model names, but those `allowed`; `memory_limit`: the most bytes a forward pass may take;
+    `memory`: "inference" lets blobs take turns in the same memory, all but inputs, outputs and those named in `keep`.
 
     `network_file` is a prototxt, a .caffemodel that holds its own definition, or a NetParameter.
 
@@ -62,11 +63,14 @@ class Net(OldNames, engine.Net):
         untrusted: bool = False,
         allowed: Iterable[str] = (),
         memory_limit: int | None = None,
+        memory: str = "full",
+        keep: Iterable[str] = (),
         **kwargs: Any,
     ) -> None:
         phase, weights, level, stages = constructor_arguments(args, kwargs)
         limits = limits_of(limits, untrusted=untrusted, allowed=allowed, memory=memory_limit)
-        super().__init__(network_file, phase, weights=weights, level=level, stages=stages, device=device, limits=limits)
+        beyond: dict[str, Any] = {"device": device, "limits": limits, "memory": memory, "keep": keep}
+        super().__init__(network_file, phase, weights=weights, level=level, stages=stages, **beyond)
         self._warned = False
         names = self.wiring.blobs
         self._by_name = _Names("blob", ((name, self.execution.blobs[i]) for i, name in enumerate(names)))

@@ -185,7 +185,7 @@ def address(array: NDArray[Any]) -> int:
 class Memory(_Owned):
     """A layout over bytes: its own, or those at an address, which `keep` keeps alive."""
 
-    __slots__ = ("address", "keep", "layout")
+    __slots__ = ("__weakref__", "address", "keep", "layout")
 
     def __init__(self, layout: Layout, at: int | None = None, keep: object = None) -> None:
         if at is None:
@@ -205,7 +205,12 @@ class Memory(_Owned):
 
     def viewed(self, layout: Layout) -> "Memory":
         """The same bytes in another layout."""
-        return Memory(layout, self.address, self.keep)
+        return self.keep.viewed(layout) if isinstance(self.keep, Memory) else Memory(layout, self.address, self.keep)
+
+    def place(self, at: int, keep: object) -> None:
+        """Let the bytes be those at that address, which `keep` keeps alive."""
+        library().check(library().c.dnnl_memory_set_data_handle(self.handle, ctypes.c_void_p(at)))
+        self.address, self.keep = at, keep
 
 
 class _Arg(ctypes.Structure):

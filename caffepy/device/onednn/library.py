@@ -97,6 +97,7 @@ class Library:
             "dnnl_memory_desc_clone": [p, p],
             "dnnl_memory_create": [p, p, p, p],
             "dnnl_memory_destroy": [p],
+            "dnnl_memory_set_data_handle": [p, p],
             "dnnl_primitive_desc_query": [p, ctypes.c_int, ctypes.c_int, p],
             "dnnl_primitive_desc_query_md": [p, ctypes.c_int, ctypes.c_int],
             "dnnl_primitive_desc_destroy": [p],
