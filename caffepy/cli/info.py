@@ -7,6 +7,14 @@ import click
 from caffepy.cli.command import Subcommand
 from caffepy.cli.options import NetChoice, net_options
 from caffepy.errors import ArgumentError
+from caffepy.pycaffe import Net
+
+
+class _Unfilled(Net):
+    """Weights that no file provides stay unmade: nothing here looks at them."""
+
+    def _fill(self, loaded: set[int]) -> None:
+        pass
 
 
 @click.command(cls=Subcommand)
@@ -16,10 +24,11 @@ from caffepy.errors import ArgumentError
 def info(net: NetChoice, batch: int | None, as_json: bool) -> None:
     """Print MODEL's layers: type, top shapes, parameters, products, memory of the tops, receptive field; and totals.
 
+    The last line is about blobs' memory: with a buffer for each, and where they take turns in the same.
     A receptive field is how many pixels of the input one element depends on, and how far apart those of neighbours
     are. With WEIGHTS it is checked that they fit, and layers without weights in the file are named.
     """
-    with net.open() as opened:
+    with net.open(_Unfilled) as opened:
         if batch is not None:
             if not opened.inputs:
                 raise ArgumentError("--batch: this net has no inputs to reshape; its data layer says the batch")

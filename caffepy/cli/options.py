@@ -37,9 +37,9 @@ class NetChoice:
         """What a Net is pinned to."""
         return "cpu" if self.gpu is None else self.gpu
 
-    def open(self) -> Net:
+    def open(self, kind: type[Net] = Net) -> Net:
         """The net. Raises what Net raises."""
-        return Net(
+        return kind(
             self.model,
             self.phase,
             level=self.level,

@@ -69,6 +69,11 @@ class Arena:
         self._buffer: NDArray[Any] = np.zeros(0, np.uint8)
         self._placed: weakref.WeakSet[Placed] = weakref.WeakSet()
 
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self._buffer)
+
     def add(self, placed: Placed) -> None:
         """Give them memory; where it has to grow, the others move along, for between passes nothing is in it."""
         self._placed.add(placed)

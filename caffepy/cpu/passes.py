@@ -26,7 +26,7 @@ class CpuPasses:
 
     def __init__(self) -> None:
         self._known: OrderedDict[Hashable, _Known] = OrderedDict()
-        self._arena = Arena()
+        self.arena = Arena()
         self.keeps = True
         """Whether backward passes may want what forward passes know."""
 
@@ -48,7 +48,7 @@ class CpuPasses:
         if known is None or not known.captured.stands():
             wanted = set() if known is None else known.wanted | known.captured.missed
             known = self._known[key] = _Known(
-                frozenset(layers), CapturedPass(body, wanted, self._arena, keeps=self.keeps), wanted
+                frozenset(layers), CapturedPass(body, wanted, self.arena, keeps=self.keeps), wanted
             )
             if len(self._known) > MOST:
                 self._known.popitem(last=False)

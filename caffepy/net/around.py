@@ -1,8 +1,8 @@
-"""What others run around a net's passes: callbacks at each layer, operations behind the last."""
+"""What others run around a net's passes: callbacks at each layer, operations behind the last, memory lent before."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 Callback = Callable[[int], object]
 
@@ -29,3 +29,13 @@ class Callbacks:
     after_forward: list[Callback] = field(default_factory=list)
     before_backward: list[Callback] = field(default_factory=list)
     after_backward: list[Callback] = field(default_factory=list)
+
+
+class Turns(Protocol):
+    """Blobs that take turns in the same memory."""
+
+    def settle(self, execution: Any) -> None:
+        """Give them their places, as the shapes are now."""
+
+    def check_start(self, execution: Any, start: int) -> None:
+        """Raise StateError where a pass cannot begin at this layer."""

@@ -11,7 +11,7 @@ from caffepy.blob import Access, Arrays, Blob, Rows, Shape, SyncedArray
 from caffepy.errors import DeviceError, GraphError, StateError, UnknownLayerError, check_name, nearest
 from caffepy.layer import Layer
 from caffepy.net import plans
-from caffepy.net.around import Callback, Callbacks, Ending
+from caffepy.net.around import Callback, Callbacks, Ending, Turns
 from caffepy.net.budget import Budget
 from caffepy.net.replay import Replay
 from caffepy.net.rows import clear_missing, counting
@@ -20,16 +20,6 @@ from caffepy.net.rules import ActiveRules, Rule
 DiffOf = Callable[[int], SyncedArray]
 Extent = tuple[Shape, Rows | None]
 """A blob's whole shape, and who counts its rows."""
-
-
-class Turns(Protocol):
-    """Blobs that take turns in the same memory."""
-
-    def settle(self, execution: "Execution") -> None:
-        """Give them their places, as the shapes are now."""
-
-    def check_start(self, execution: "Execution", start: int) -> None:
-        """Raise StateError where a pass cannot begin at this layer."""
 
 
 class Execution:

@@ -7,8 +7,8 @@ from caffepy.blob.liveness import Span, places
 from caffepy.errors import ArgumentError, StateError
 from caffepy.net.execution import Execution
 
-ALIGNMENT = 64
-"""Elements; a multiple of what GPUs and vector instructions like."""
+ALIGNMENT = 16
+"""Elements: 64 bytes, which vector instructions and GPUs like."""
 
 Storages = Sequence[SyncedArray]
 """By blob."""
@@ -20,7 +20,7 @@ def spans(execution: Execution, storages: Storages) -> dict[SyncedArray, Span]:
     for i in range(len(execution.layers)):
         for blob in (*execution.wiring.bottoms[i], *execution.wiring.tops[i]):
             before = found.get(storages[blob], Span(i, i, 0))
-            found[storages[blob]] = Span(before.first, i, max(before.size, execution.blobs[blob].count))
+            found[storages[blob]] = Span(before.first, i, max(before.size, execution.blobs[blob].whole_count))
     return found
 
 
@@ -45,12 +45,22 @@ def kept(execution: Execution, keep: Iterable[str]) -> set[SyncedArray]:
 
 def sharing(execution: Execution, storages: Storages, but: Collection[SyncedArray] = ()) -> dict[SyncedArray, Span]:
     """Those that can take turns: all `but` these and those of layers on the host, where passes have to stop."""
-    number = {i: n for n, segment in enumerate(execution.segments(range(len(execution.layers)))) for i in segment}
+    stretch = _stretches(execution)
     return {
         storage: span
         for storage, span in spans(execution, storages).items()
-        if storage not in but and number[span.first] == number[span.last] and not execution.layers[span.first].host
+        if storage not in but and stretch[span.first] == stretch[span.last] and not execution.layers[span.first].host
     }
+
+
+def _stretches(execution: Execution) -> list[int]:
+    """By layer, the number of the stretch that it is in: some pass may stop between them, on whatever device."""
+    found, number, before_stops = [], 0, False
+    for layer in execution.layers:
+        number += layer.host or layer.dynamic or before_stops
+        before_stops = layer.host
+        found.append(number)
+    return found
 
 
 def sizes(execution: Execution, storages: Storages, but: Collection[SyncedArray] = ()) -> tuple[int, int]:

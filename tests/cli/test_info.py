@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from caffepy.cli import main
+from caffepy.layer import Layer
 from tests.cli import models
 
 PYTHON_LAYER = """
@@ -21,7 +23,7 @@ def test_the_table_and_its_totals(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith("net 'small', TEST: 5 layers")
     assert lines[3].split()[:4] == ["conv", "Convolution", "4x6x10x8", "168"]
-    assert lines[-1].split()[:5] == ["total", "parameters", "0.01", "MB", "3,535"]
+    assert lines[-2].split()[:5] == ["total", "parameters", "0.01", "MB", "3,535"]
 
 
 def test_json_at_another_batch(tmp_path: Path) -> None:
@@ -33,6 +35,14 @@ def test_json_at_another_batch(tmp_path: Path) -> None:
     assert conv["macs"] == 2 * 6 * 10 * 8 * 3 * 9
     assert conv["field"] == [{"size": 3, "stride": 1, "offset": 1}] * 2
     assert found["totals"]["parameters"] == 3535
+    assert found["memory"]["data"] == found["totals"]["bytes"] >= found["memory"]["data_inference"]
+    assert found["memory"]["diffs"] >= found["memory"]["diffs_gradient"] > 0
+
+
+def test_no_weight_is_filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = models.write(tmp_path)
+    monkeypatch.setattr(Layer, "fill", lambda self, index: pytest.fail("a weight was filled"))
+    assert CliRunner().invoke(main, ["info", paths["model"]]).exit_code == 0
 
 
 def test_layers_without_weights_are_named(tmp_path: Path) -> None:
