@@ -14,21 +14,30 @@ from caffepy.cpu.record import Recorder
 from caffepy.cpu.translations import translate
 from caffepy.device.onednn.handles import Call, library
 from caffepy.device.onednn.product import Product
-from caffepy.device.threads import threads
+
+_SUMS = {"convolution_backward_weights", "inner_product_backward_weights", "sgemm"}
 
 
 class CapturedPass:
-    """What `body` does, to be repeated by `run` as long as it `stands`.
+    """What `body` does, to be repeated by `run` as long as it is `valid`, and wherever it `fits`.
 
-    wanted   storages whose values have to be computed although nothing in the pass reads them
-    arena    gives memory to what the pass does not leave behind
-    keeps    whether a backward pass may want what this one knows
+    wanted    storages whose values have to be computed although nothing in the pass reads them
+    arena     gives memory to what the pass does not leave behind
+    keeps     whether a backward pass may want what this one knows
+    threads   how many its primitives are made for
     """
 
     def __init__(
-        self, body: Callable[[], object], wanted: set[SyncedArray], arena: Arena, *, keeps: bool = True
+        self,
+        body: Callable[[], object],
+        wanted: set[SyncedArray],
+        arena: Arena,
+        *,
+        keeps: bool = True,
+        threads: int,
     ) -> None:
-        with library().using(threads()) as self.threads:
+        self.threads = threads
+        with library().using(threads):
             self._capture(body, wanted, keeps)
         arena.add(self._placed)
 
@@ -50,6 +59,9 @@ class CapturedPass:
         self._sources = {source for preparation in self._preparations for source in preparation.sources}
         for source in self._sources:
             source.derived = True
+        self._computed = {
+            (storage, home) for storage, homes in self._needs.items() for home in homes if isinstance(home, Computed)
+        }
         self._touched = set(self._recorder.used)
         self._recorder.operations.clear()  # their arrays would count as views of the storages
         self._left_out = {
@@ -64,17 +76,23 @@ class CapturedPass:
         """What the pass left out and somebody wanted."""
         return {storage for storage, home in self._left_out.items() if home.missed}
 
-    def stands(self) -> bool:
-        """Whether memory is where it was, and what only another pass can give is there."""
-        if self.threads != threads() or not self._recorder.stands() or self.missed:
-            return False
-        touched = self._recorder.touched | self._touched
-        return all(
-            home in storage.homes
-            for storage in touched & self._needs.keys()
-            for home in self._needs[storage]
-            if isinstance(home, Computed)
-        )
+    @property
+    def particular(self) -> int:
+        """How much of what it needs only certain other passes leave."""
+        return len(self._computed)
+
+    @property
+    def sums_by_threads(self) -> bool:
+        """Whether the number of threads decides in which order something is added up: over a batch, for weights."""
+        return not _SUMS.isdisjoint(self.names)
+
+    def valid(self) -> bool:
+        """Whether memory is where it was, and nobody wants what it leaves out."""
+        return self._recorder.stands() and not self.missed
+
+    def fits(self) -> bool:
+        """Whether what only certain other passes leave is there."""
+        return all(home in storage.homes for storage, home in self._computed)
 
     def run(self) -> None:
         """Do it."""

@@ -11,7 +11,10 @@ _forked = False
 
 
 def set_threads(number: int | None) -> None:
-    """Let passes on the CPU use so many threads; None for as many as there are cores for this process.
+    """Let passes on the CPU use so many threads at most; None for as many as there are cores for this process.
+
+    Small work stays on one thread. Beside busy neighbours, passes without weights' gradients use fewer, until more pay
+    again (`device.governor`); those with them, whose sums depend on the number, always use as many.
 
     Raises ArgumentError unless it is at least 1.
     """
