@@ -58,6 +58,8 @@ class Launch:
     constants: Mapping[str, Constant] = field(default_factory=dict)
     """Compile-time constants beside the operation's own."""
     shared_bytes: int = 0
+    file: str | None = None
+    """Where the function is, if not in the operation's file; then `constants` are all that it is compiled with."""
 
 
 Plan = Callable[..., Sequence[Launch]]
@@ -135,7 +137,9 @@ class Kernel(Generic[P]):
     def sources(self, *args: P.args, **constants: P.kwargs) -> set["Source"]:
         """The kernel files, with their constants, that have to be compiled for these arguments."""
         own = tuple(flat(constants))
-        return {(self.file, _declared(own, launch.constants)) for launch in self.launches(*args, **constants)}
+        return {
+            (launch.file or self.file, _declared(own, launch.constants)) for launch in self.launches(*args, **constants)
+        }
 
     def work(self, *args: P.args, **constants: P.kwargs) -> tuple[int, int]:
         """Floating-point operations of a product, and bytes read and written, each array's element once.
@@ -166,17 +170,22 @@ class Kernel(Generic[P]):
         values = dict(zip(self.arguments, args, strict=True))
         own = tuple(flat(constants))
         for launch in self.launches(*args, **constants):
-            declared = _declared(own, launch.constants)
-            function = _module(device.current(), self.file, declared).function(launch.entry)  # type: ignore[arg-type]
+            function = _module(device.current(), *self._source(launch, own)).function(launch.entry)  # type: ignore[arg-type]
             given = [values[a] if isinstance(a, str) else a for a in launch.arguments]
             function(launch.grid, launch.block, self._cast(launch, given), launch.shared_bytes)
 
+    def _source(self, launch: Launch, own: Sequence[tuple[str, Constant]]) -> Source:
+        if launch.file is not None:
+            return launch.file, _declared((), launch.constants)
+        return self.file, _declared(own, launch.constants)
+
     def _cast(self, launch: Launch, given: Sequence[Any]) -> list[Any]:
         """The arguments as the kernel's own parameters want them; CuPy would pass any pointer, and ints as 64-bit."""
-        wanted = parameters(self.file, launch.entry)
+        file = launch.file or self.file
+        wanted = parameters(file, launch.entry)
         if [p.name for p in wanted] != self._names(launch):
             raise KernelError(
-                f"{self.name}: {launch.entry} in {self.file} takes {[p.name for p in wanted]}, "
+                f"{self.name}: {launch.entry} in {file} takes {[p.name for p in wanted]}, "
                 f"it is launched with {self._names(launch)}"
             )
         cast: list[Any] = []
@@ -193,7 +202,7 @@ class Kernel(Generic[P]):
 
     def _names(self, launch: Launch) -> list[str]:
         """The parameter names that the launch is for; a number stands under the name the kernel gives it."""
-        wanted = parameters(self.file, launch.entry)
+        wanted = parameters(launch.file or self.file, launch.entry)
         if len(wanted) != len(launch.arguments):
             return [str(a) for a in launch.arguments]
         return [a if isinstance(a, str) else p.name for a, p in zip(launch.arguments, wanted, strict=True)]

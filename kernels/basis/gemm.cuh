@@ -13,6 +13,7 @@
 // Deterministic: a sum is made in the order of k, eight terms at once by tensor cores.
 #pragma once
 #include "common.cuh"
+#include "parts.cuh"
 #include "ptx.cuh"
 
 constexpr int threads_m = tile_m / thread_m, threads_n = tile_n / thread_n, threads = threads_m * threads_n;
@@ -343,12 +344,4 @@ __device__ __forceinline__ void change(float* to, const float* values, const F& 
   } else {
     *to = f(*to, *values);
   }
-}
-
-// The sum of a result's parts, which are `step` apart, in their order.
-__device__ __forceinline__ float sum_of_parts(const float* parts, int number, int step, int i) {
-  float sum = 0;
-#pragma unroll 8
-  for (int part = 0; part < number; ++part) sum += parts[part * step + i];
-  return sum;
 }

@@ -23,3 +23,11 @@ __device__ __forceinline__ void add_up(int count, int values, float* parts, F va
 __device__ __forceinline__ float parts_sum(const float* parts, int row, int shares) {
   return share_sum(0, 1, shares, [=](int p) { return parts[row * shares + p]; });
 }
+
+// The sum of a result's parts, which are `step` apart, in their order.
+__device__ __forceinline__ float sum_of_parts(const float* parts, int number, int step, int i) {
+  float sum = 0;
+#pragma unroll 8
+  for (int part = 0; part < number; ++part) sum += parts[part * step + i];
+  return sum;
+}

@@ -175,27 +175,3 @@ extern "C" __global__ void convolution_backward_sum(
   float* const to = (unfolded ? workspace : bottom_diff) + bottom_first;
   FOR_EACH(i, count) to[i] = sum_of_parts(workspace + parts, number, parts_step, i);
 }
-
-// bottom_diff = sum over the channel's outputs and taps of weight * top_diff
-extern "C" __global__ void depthwise_backward(
-    int count, const float* __restrict__ top_diff, const float* __restrict__ weight_data,
-    float* __restrict__ bottom_diff, int channels, int height, int width, int outputs, int top_height, int top_width) {
-  const int together = outputs / channels;
-  FOR_EACH(i, count) {
-    const unsigned row = unsigned(i) / unsigned(width), plane = row / unsigned(height);
-    const int y = int(row % unsigned(height)) + pad_h, x = int(unsigned(i) % unsigned(width)) + pad_w;
-    const int channel = plane % unsigned(channels), image = plane / unsigned(channels);
-    float sum = 0;
-    for (int output = channel * together; output < (channel + 1) * together; ++output) {
-      const float* const positions = top_diff + (image * outputs + output) * top_height * top_width;
-      for (int tap = 0; tap < taps; ++tap) {
-        const int from_y = y - tap / kernel_w * dilation_h, from_x = x - tap % kernel_w * dilation_w;
-        if (from_y < 0 || from_x < 0 || from_y % stride_h != 0 || from_x % stride_w != 0) continue;
-        const int at_y = from_y / stride_h, at_x = from_x / stride_w;
-        if (at_y < top_height && at_x < top_width)
-          sum = fmaf(weight_data[output * taps + tap], positions[at_y * top_width + at_x], sum);
-      }
-    }
-    bottom_diff[i] = sum;
-  }
-}

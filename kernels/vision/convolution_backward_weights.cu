@@ -7,7 +7,6 @@
 // Deterministic: a sum is made in the order of images and positions, or of parts made so.
 // Source     BVLC Caffe, base_conv_layer.cpp.
 #include "convolution.cuh"
-#include "reduce.cuh"
 #include "unfold.cuh"
 
 // weight_diff[o, c, tap] += sum over p of top_diff[o, p] * bottom[c, what p sees through tap]
@@ -57,42 +56,4 @@ extern "C" __global__ void convolution_backward_weights_sum(
     int count, const float* __restrict__ workspace, float* __restrict__ weight_diff, int number, int parts,
     int parts_step) {
   FOR_EACH(i, count) weight_diff[i] += sum_of_parts(workspace + parts, number, parts_step, i);
-}
-
-constexpr int taps_together = taps < 16 ? taps : 16;
-
-// weight_diff += sum over images and positions of top_diff * bottom
-//
-// A block has an output, `taps_together` of its taps, and the positions from blockIdx.y * share on, in all images. With
-// one block for all of them it adds to weight_diff, else it writes a part.
-extern "C" __global__ void __launch_bounds__(256) depthwise_backward_weights(
-    const float* __restrict__ bottom_data, const float* __restrict__ top_diff, float* workspace,
-    float* __restrict__ weight_diff, int num, int channels, int height, int width, int outputs, int top_height,
-    int top_width, int share, int parts, int parts_step) {
-  const int output = blockIdx.x % outputs, first_tap = blockIdx.x / outputs * taps_together;
-  const int channel = output / (outputs / channels);
-  const unsigned positions = top_height * top_width;
-  const int first = int(blockIdx.y) * share, last = min(first + share, int(num * positions));
-  float sums[taps_together] = {};
-  for (int i = first + int(threadIdx.x); i < last; i += blockDim.x) {
-    const unsigned image = unsigned(i) / positions, position = unsigned(i) % positions;
-    const int y = int(position / unsigned(top_width)) * stride_h - pad_h;
-    const int x = int(position % unsigned(top_width)) * stride_w - pad_w;
-    const float* const pixels = bottom_data + (int(image) * channels + channel) * height * width;
-    const float diff = top_diff[(int(image) * outputs + output) * int(positions) + int(position)];
-#pragma unroll
-    for (int t = 0; t < taps_together; ++t) {
-      const int at_y = y + (first_tap + t) / kernel_w * dilation_h;
-      const int at_x = x + (first_tap + t) % kernel_w * dilation_w;
-      if (unsigned(at_y) < unsigned(height) && unsigned(at_x) < unsigned(width))
-        sums[t] = fmaf(diff, pixels[at_y * width + at_x], sums[t]);
-    }
-  }
-  const bool whole = gridDim.y == 1;
-  float* const to = whole ? weight_diff : workspace + parts + int(blockIdx.y) * parts_step;
-  for (int t = 0; t < taps_together; ++t) {
-    const float sum = block_sum(sums[t]);
-    float* const at = to + output * taps + first_tap + t;
-    if (threadIdx.x == 0 && first_tap + t < taps) *at = whole ? *at + sum : sum;
-  }
 }

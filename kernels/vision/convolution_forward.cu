@@ -63,25 +63,3 @@ extern "C" __global__ void convolution_forward_sum(
     top_data[top_first + i] = rectified(bias + sum_of_parts(workspace + parts, number, parts_step, i));
   }
 }
-
-// top = rectified(bias + sum over taps of weight * bottom), with one channel to a group: output o sees channel
-// o / (outputs / channels)
-extern "C" __global__ void depthwise_forward(
-    int count, const float* __restrict__ bottom_data, const float* __restrict__ weight_data,
-    const float* __restrict__ bias_data, float* __restrict__ top_data, int channels, int height, int width, int outputs,
-    int top_height, int top_width) {
-  FOR_EACH(i, count) {
-    const unsigned row = unsigned(i) / unsigned(top_width), plane = row / unsigned(top_height);
-    const int output = plane % unsigned(outputs), image = plane / unsigned(outputs);
-    const int y = int(row % unsigned(top_height)) * stride_h - pad_h;
-    const int x = int(unsigned(i) % unsigned(top_width)) * stride_w - pad_w;
-    const float* const pixels = bottom_data + (image * channels + output / (outputs / channels)) * height * width;
-    float sum = bias_data != nullptr ? bias_data[output] : 0;
-    for (int tap = 0; tap < taps; ++tap) {
-      const int at_y = y + tap / kernel_w * dilation_h, at_x = x + tap % kernel_w * dilation_w;
-      if (unsigned(at_y) < unsigned(height) && unsigned(at_x) < unsigned(width))
-        sum = fmaf(weight_data[output * taps + tap], pixels[at_y * width + at_x], sum);
-    }
-    top_data[i] = rectified(sum);
-  }
-}

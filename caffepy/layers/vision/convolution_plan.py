@@ -4,7 +4,7 @@ Roads, for each of the three passes:
 
     window       the general one, for two spatial axes; one axis is two, the first of length 1
     pointwise    a 1x1 window of stride 1 without pad: operands are matrices in memory, all axes are one
-    depthwise    one channel to a group, few outputs: no product but sums per element
+    depthwise    one channel to a group, few outputs: no product but sums per element, see depthwise_plan
     more axes    image by image, axes but the last two are unfolded into the workspace (unfold.cuh); that leaves
                  images of two axes with more channels, which take the first road
 
@@ -17,17 +17,16 @@ from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from caffepy.blob import Shape
-from caffepy.kernels import THREADS, Launch
+from caffepy.kernels import Launch
 from caffepy.layers.basis import gemm_plan
 from caffepy.layers.basis.gemm_plan import Argument, Product, Step, Steps, Tile, Work, parts_count, per_element, vector
+from caffepy.layers.vision import depthwise_plan
 from caffepy.layers.vision.convolution_shapes import Call, Images
 from caffepy.layers.vision.window import Window
 
 CELL_TILES = gemm_plan.MIDDLE, gemm_plan.LOW
 CELL_ROWS = 64
 """Channels times pixels of a cell up to which kernels/vision/convolution_backward.cu may take all phases together."""
-TAPS_TOGETHER = 16
-"""Taps whose weights a block of depthwise_backward_weights computes at most."""
 
 _THROUGH_WINDOW, _OF_CELL = 8.0, 5.0  # gemm_plan.Product's costs of an element
 
@@ -59,8 +58,7 @@ def forward_steps(
     if not call.results:
         return
     if call.depthwise:
-        taken: tuple[Argument, ...] = ("bottom_data", "weight_data", "bias_data", "top_data", *_sizes(call))
-        yield per_element("depthwise_forward", call.results, taken, _constants(call), _work(call))
+        yield depthwise_plan.forward(call, _work(call), negative_slope)
         return
     for n, images in call.images():
         yield from _unfold(call, n)
@@ -88,8 +86,7 @@ def backward_steps(
     if not call.pixels:
         return
     if call.depthwise:
-        taken: tuple[Argument, ...] = ("top_diff", "weight_data", "bottom_diff", *_sizes(call))
-        yield per_element("depthwise_backward", call.pixels, taken, _constants(call), _work(call))
+        yield depthwise_plan.backward(call, _work(call))
         return
     for n, images in call.images():
         arguments: tuple[Argument, ...] = ("top_diff", "weight_data", "workspace", "bottom_diff", *astuple(images))
@@ -108,7 +105,7 @@ def backward_weights_steps(
     if not call.results:
         return
     if call.depthwise:
-        yield from _depthwise_weights(call)
+        yield from depthwise_plan.backward_weights(call, _work(call))
         return
     for n, images in call.images():
         yield from _unfold(call, n)
@@ -221,9 +218,7 @@ def _constants(
     call: Call, tile: Tile = gemm_plan.SMALL, vectors: tuple[int, int, int] = (1, 1, 1)
 ) -> dict[str, int | bool]:
     """Of kernels/vision/convolution.cuh."""
-    constants: dict[str, int | bool] = {**tile.constants}
-    for name, default in (("kernel", 1), ("stride", 1), ("pad", 0), ("dilation", 1)):
-        constants[f"{name}_h"], constants[f"{name}_w"] = call.pair(name, default)
+    constants: dict[str, int | bool] = {**tile.constants, **call.window_constants}
     left, right, store = vectors
     constants |= {"left_vector": left, "right_vector": right, "store_vector": min(store, tile.thread_n)}
     return constants | {"pointwise": call.pointwise, "unfolded": bool(call.unfoldings), "by_phase": True}
@@ -257,32 +252,3 @@ def _fold(call: Call, n: int) -> Iterator[Step]:
         )
         work = Work(axis.unfolded_count, axis.folded_count + axis.unfolded_count)
         yield per_element("fold", axis.folded_count, arguments, _constants(call), work)
-
-
-def _sizes(call: Call) -> tuple[int, ...]:
-    return call.channels, *(1, *call.extent)[-2:], call.outputs, *(1, *call.positions)[-2:]
-
-
-def _depthwise_weights(call: Call) -> Iterator[Step]:
-    """Split where outputs are too few to fill the device, into parts of at least four positions to a thread."""
-    blocks = call.outputs * -(-math.prod(call.window.kernel) // TAPS_TOGETHER)
-    positions, count, constants = call.num * math.prod(call.positions), call.weights, _constants(call)
-    wanted = -(-8 * gemm_plan.multiprocessors().number // blocks)
-    parts = max(1, min(wanted, positions // (4 * THREADS), gemm_plan.most_parts(count)))
-    share = -(-positions // parts)
-    parts = -(-positions // share)
-    arguments: tuple[Argument, ...] = (
-        "bottom_data",
-        "top_diff",
-        "workspace",
-        "weight_diff",
-        call.num,
-        *_sizes(call),
-        share,
-        0,
-        count,
-    )
-    yield Step(Launch("depthwise_backward_weights", (blocks, parts), (THREADS,), arguments, constants), _work(call))
-    if parts > 1:
-        added, summands = Work(parts * count, (parts + 1) * count), ("workspace", "weight_diff", parts, 0, count)
-        yield per_element("convolution_backward_weights_sum", count, summands, constants, added)

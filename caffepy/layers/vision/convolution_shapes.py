@@ -155,6 +155,14 @@ class Call:
         values = (default, *getattr(self.window, name))
         return (default if self.pointwise else values[-2]), values[-1]
 
+    @property
+    def window_constants(self) -> dict[str, int | bool]:
+        """The window as kernels are compiled for it: kernel_h, kernel_w and so on."""
+        constants: dict[str, int | bool] = {}
+        for name, default in (("kernel", 1), ("stride", 1), ("pad", 0), ("dilation", 1)):
+            constants[f"{name}_h"], constants[f"{name}_w"] = self.pair(name, default)
+        return constants
+
     def images(self) -> Iterator[tuple[int, Images]]:
         """Images of two axes: all at once, or if they have to be unfolded one after the other; with their number."""
         channels, outputs = self.channels // self.group, self.outputs // self.group

@@ -46,6 +46,10 @@ CASES = {
     "depthwise, dilated, one axis": ((2, 4, 25), 4, 4, window(1, kernel=3, stride=3, dilation=2)),
     "depthwise, many positions": ((2, 3, 50, 60), 3, 3, window(kernel=3, stride=1, pad=1)),
     "depthwise, many outputs": ((2, 3, 6, 6), 15, 3, window(kernel=3)),
+    "depthwise, small planes": ((2, 19, 7, 7), 19, 19, window(kernel=3, pad=1)),
+    "depthwise, narrow planes, stride 3": ((1, 4, 40, 3), 8, 4, window(kernel=(5, 2), stride=(3, 1), pad=(2, 1))),
+    "depthwise, large window": ((1, 3, 20, 37), 3, 3, window(kernel=9, stride=2, pad=4)),
+    "depthwise, dilated far": ((1, 2, 70, 80), 2, 2, window(kernel=2, dilation=120, pad=30)),
     "no images": ((0, 3, 6, 6), 4, 1, window(kernel=3)),
 }
 
@@ -102,12 +106,15 @@ def test_the_cases_take_every_road(monkeypatch):
             ):
                 for launch in plan(*arrays, **a.constants):
                     c = launch.constants
-                    taken |= {launch.entry, (launch.entry, c["by_phase"]), (launch.entry, "pointwise", c["pointwise"])}
+                    ways = {(name, launch.entry, c[name]) for name in ("by_phase", "pointwise") if name in c}
+                    taken |= {launch.entry, *ways}
     products = "convolution_forward", "convolution_backward", "convolution_backward_weights"
-    passes = "depthwise_forward", "depthwise_backward", "depthwise_backward_weights", "unfold", "fold"
+    depthwise = "depthwise_forward", "depthwise_backward"
+    passes = *depthwise, *(f"{entry}_apart" for entry in depthwise), "depthwise_backward_weights", "unfold", "fold"
     assert {*products, *passes, *(f"{entry}_sum" for entry in products)} <= taken
-    assert {(entry, "pointwise", pointwise) for entry in products for pointwise in (True, False)} <= taken
-    assert ("convolution_backward", False) in taken
+    assert {("pointwise", entry, pointwise) for entry in products for pointwise in (True, False)} <= taken
+    assert ("by_phase", "convolution_backward", False) in taken
+    assert "depthwise_backward_weights_sum" in taken
 
 
 FP32_TILES = [t for t in vars(gemm_plan).values() if isinstance(t, gemm_plan.Tile) and not t.tf32]
