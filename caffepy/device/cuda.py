@@ -1,22 +1,20 @@
 """A GPU as a device, through CuPy: memory, copies, compilation, launches, captured graphs."""
 
-import sys
-import threading
-import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from caffepy.device.cuda_errors import OPTIONS, OnGpu, why_not
+from caffepy.device.cuda_order import Order, Stream
 from caffepy.errors import DeviceError, KernelError
 
 _DLPACK_CUDA = 2  # kDLCUDA: dlpack.h
 _USUAL_CLOCK = 1_500_000  # kHz, where the driver tells none
-_NULL = 0  # the null stream: every pass has it wait for its end, it is never destroyed, and never captured
+_POOLED = 1 << 20  # bytes of page-locked memory that are rounded up to a power of two, and kept
 
 
 class Cuda:
@@ -33,13 +31,8 @@ class Cuda:
         self.index = index
         self._device = cupy.cuda.Device(index)
         self._on, self._around = OnGpu(cupy, index, alone=True), OnGpu(cupy, index, alone=False)
-        self._thread, self._order = threading.local(), threading.Lock()
-        self._streams: weakref.WeakSet[_Stream] = weakref.WeakSet()
+        self._order = Order(cupy, index, self._on, self._around)
         self._uploads: deque[_Upload] = deque()
-        self._outside: dict[int, Any] = {}
-        """By stream, an event behind what was done on it outside of passes."""
-        self._null_is_ahead = False
-        """Something was done on the null stream that its event is not behind: recorded when some other stream asks."""
         self.title: str = cupy.cuda.runtime.getDeviceProperties(index)["name"].decode()
         self.compute_capability = int(self._device.compute_capability)
         self.multiprocessors: int = self._device.attributes["MultiProcessorCount"]
@@ -50,7 +43,7 @@ class Cuda:
 
     def zeros(self, count: int, dtype: DTypeLike) -> Any:
         """A new flat array of `count` zeros. Raises DeviceError where memory is out."""
-        with self._outside_of_passes():
+        with self._order.outside_of_passes():
             try:
                 array = self._cupy.zeros(count, dtype)
             except self._cupy.cuda.memory.OutOfMemoryError as error:
@@ -64,9 +57,13 @@ class Cuda:
     def host_zeros(self, count: int, dtype: DTypeLike) -> NDArray[Any]:
         """A flat NumPy array of zeros, in page-locked memory while there is some."""
         dtype = np.dtype(dtype)
+        size = max(1, count * dtype.itemsize)
         try:
             with self._on:
-                memory = self._cupy.cuda.alloc_pinned_memory(max(1, count * dtype.itemsize))
+                if size > _POOLED:
+                    memory = self._cupy.cuda.PinnedMemoryPointer(self._cupy.cuda.PinnedMemory(size), 0)
+                else:
+                    memory = self._cupy.cuda.alloc_pinned_memory(size)
         except DeviceError:  # copies from other memory are slower, and as right
             return np.zeros(count, dtype)
         array: NDArray[Any] = np.frombuffer(memory, dtype, count)
@@ -75,12 +72,12 @@ class Cuda:
 
     def fill(self, array: Any, value: float) -> None:
         """Every element = value."""
-        with self._outside_of_passes():
+        with self._order.outside_of_passes():
             array.fill(value)
 
     def copy(self, source: Any, target: Any) -> None:
         """target = source."""
-        with self._outside_of_passes():
+        with self._order.outside_of_passes():
             whole = source.flags.c_contiguous and target.flags.c_contiguous and source.nbytes == target.nbytes
             if whole and source.dtype == target.dtype:  # at a tenth of copyto's time on the host
                 target.data.copy_from_device_async(source.data, source.nbytes)
@@ -89,7 +86,7 @@ class Cuda:
 
     def upload(self, host: NDArray[Any], to: Any) -> "_Upload":
         """to = host, which may be written to again when the `_Upload` is done."""
-        with self._outside_of_passes():
+        with self._order.outside_of_passes():
             to.reshape(-1).set(host.reshape(-1))
             upload = _Upload(self._on, self._cupy.cuda.Event(disable_timing=True), host)
             upload.event.record()
@@ -105,8 +102,9 @@ class Cuda:
 
     def download(self, array: Any, to: NDArray[Any]) -> None:
         """to = array, complete when the call returns."""
-        with self._outside_of_passes():
+        with self._order.outside_of_passes():
             array.reshape(-1).get(out=to.reshape(-1), blocking=True)
+            self._forget_uploads()
 
     def compile(self, source: str, file: str) -> "_Module":
         """The kernels of `source`. Raises KernelError with the compiler's log."""
@@ -153,91 +151,17 @@ class Cuda:
             milliseconds: float = self._cupy.cuda.get_elapsed_time(before, after)
         return milliseconds
 
-    def stream(self) -> "_Stream":
-        """A new stream that does not wait for the default stream."""
-        with self._on, self._order:
-            made = _Stream(self._cupy)
-            self._streams.add(made)
-        return made
+    def stream(self) -> Stream:
+        """A stream that does not wait for the null stream."""
+        return self._order.stream()
 
-    @contextmanager
-    def ordered(self, stream: "_Stream") -> Iterator[None]:
-        """Run on `stream` what the block launches: after what the caller's streams hold now, before what comes later.
-
-        The caller's streams are CuPy's current one, and PyTorch's where PyTorch is in use; what comes later on the null
-        stream waits, too, for results are read there by whoever leaves the stream that the pass was called on.
-        """
-        with self._around:
-            callers = [self._cupy.cuda.get_current_stream(), *self._torch_stream()]
-            later = {caller.ptr: caller for caller in (*callers, self._cupy.cuda.Stream.null)}
-            for caller in callers:
-                caller.record(stream.reached)
-                stream.queue.wait_event(stream.reached)
-            if self._outside or self._null_is_ahead:
-                self._wait_for_outside(stream, [caller.ptr for caller in callers])
-            outer, self._thread.in_pass = self._in_pass, True
-            try:
-                with stream.queue:
-                    yield
-            finally:
-                self._thread.in_pass = outer
-                stream.queue.record(stream.done)
-                for caller in later.values():
-                    caller.wait_event(stream.done)
-
-    def _wait_for_outside(self, stream: "_Stream", reached: list[int]) -> None:
-        """Let `stream`, which is behind the streams `reached` already, come after what was done outside of passes."""
-        with self._order:
-            if self._null_is_ahead and _NULL not in reached:
-                self._null_is_ahead = False
-                self._record_outside(self._cupy.cuda.Stream.null)
-            self._outside = {place: event for place, event in self._outside.items() if not event.done}
-            for event in self._outside.values():
-                stream.queue.wait_event(event)
-
-    def _record_outside(self, stream: Any) -> None:
-        event = self._outside.setdefault(stream.ptr, self._cupy.cuda.Event(disable_timing=True))
-        event.record(stream)
-
-    @property
-    def _in_pass(self) -> bool:
-        """Whether this thread is inside of `ordered`."""
-        return getattr(self._thread, "in_pass", False)
-
-    @contextmanager
-    def _outside_of_passes(self) -> Iterator[None]:
-        """Run what the block does after every pass so far, and before passes to come, on whatever stream they are."""
-        with self._on:
-            stream = self._cupy.cuda.get_current_stream()
-            if self._in_pass:
-                yield
-            elif stream.ptr == _NULL:
-                yield
-                self._null_is_ahead = True
-            elif stream.is_capturing():
-                yield
-            else:
-                self.after_passes()
-                yield
-                with self._order:
-                    self._record_outside(stream)
+    def ordered(self, stream: Stream) -> AbstractContextManager[None]:
+        """See Order.ordered."""
+        return self._order.ordered(stream)
 
     def after_passes(self) -> None:
         """Let what comes on the current stream come after every pass so far."""
-        with self._on:
-            caller = self._cupy.cuda.get_current_stream()
-            if caller.ptr == _NULL:
-                return
-            with self._order:
-                queues = tuple(self._streams)
-            for queue in queues:
-                caller.wait_event(queue.done)
-
-    def _torch_stream(self) -> list[Any]:
-        torch = sys.modules.get("torch")
-        if torch is None or not torch.cuda.is_initialized():
-            return []
-        return [self._cupy.cuda.ExternalStream(torch.cuda.current_stream(self.index).cuda_stream)]
+        self._order.after_passes()
 
     def is_array(self, value: object) -> bool:
         """Whether `value` is a CuPy array."""
@@ -260,14 +184,6 @@ class Cuda:
     def _check_index(self, index: int) -> None:
         if index != self.index:
             raise DeviceError(f"an array of GPU {index} was given to a net on GPU {self.index}; move it there")
-
-
-class _Stream:
-    """A queue, and the events that order it against its callers' queues: made once, recorded at every pass."""
-
-    def __init__(self, cupy: Any) -> None:
-        self.queue = cupy.cuda.Stream(non_blocking=True)
-        self.reached, self.done = (cupy.cuda.Event(disable_timing=True) for _ in range(2))
 
 
 class _Upload:

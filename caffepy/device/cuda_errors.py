@@ -36,6 +36,15 @@ def advice(error: BaseException) -> str:
     return next((words for signs, words in _ADVICE if any(sign in message for sign in signs)), _OTHERWISE)
 
 
+def stay_on(cuda: Any, index: int) -> None:
+    """Make that GPU the current one of a thread that has used none, as Caffe's set_device does.
+
+    Otherwise CuPy would come back from it to GPU 0, and CUDA take hundreds of MiB there for a context.
+    """
+    if index and not cuda.driver.ctxGetCurrent():
+        cuda.runtime.setDevice(index)
+
+
 class OnGpu:
     """`with on_gpu:` runs on that GPU; what CUDA answers inside comes out as DeviceError.
 
@@ -43,15 +52,16 @@ class OnGpu:
     """
 
     def __init__(self, cupy: Any, index: int, *, alone: bool) -> None:
-        self._device, self._index, cuda = cupy.cuda.Device(index), index, cupy.cuda
+        self._device, self._index, self._cuda = cupy.cuda.Device(index), index, cupy.cuda
         self._foreign: tuple[type[BaseException], ...] = (
-            *(cuda.runtime.CUDARuntimeError, cuda.driver.CUDADriverError, cuda.nvrtc.NVRTCError),
-            *(cuda.memory.OutOfMemoryError, cuda.compiler.CompileException),
+            *(self._cuda.runtime.CUDARuntimeError, self._cuda.driver.CUDADriverError, self._cuda.nvrtc.NVRTCError),
+            *(self._cuda.memory.OutOfMemoryError, self._cuda.compiler.CompileException),
             *((RuntimeError, OSError, ImportError) if alone else ()),
         )
 
     def __enter__(self) -> None:
         try:
+            stay_on(self._cuda, self._index)
             self._device.__enter__()
         except self._foreign as error:
             raise self._ours(error) from error
@@ -80,6 +90,7 @@ def why_not(index: int) -> str | None:
         count = cupy.cuda.runtime.getDeviceCount()
         if not 0 <= index < count:
             return f"there are {count} GPU(s), numbered from 0"
+        stay_on(cupy.cuda, index)
         capability = int(cupy.cuda.Device(index).compute_capability)
         if capability < OLDEST:
             return f"its compute capability is {capability / 10}, the kernels need {OLDEST / 10} or more"

@@ -8,9 +8,11 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pytest
 
 import caffepy as caffe
 from caffepy import device
+from tests.cupy_on_cpu import torch_standin
 from tests.gpu_mode import downloaded
 from tests.nets import CHAIN, FORCED, make, noise
 
@@ -151,6 +153,67 @@ def an_exception_in_a_pass() -> None:
     assert (back == 3).all()
 
 
+def tensors_of_torch() -> None:
+    """A net as a module: PyTorch writes its tensors before, and over them at once, on a stream of its own."""
+    with pytest.MonkeyPatch.context() as patch, torch_standin.torch(patch) as torch:
+        from caffepy.interop.torch import NetModule, _Pass
+
+        module, found = NetModule(make(CHAIN)), []
+        image, diff = torch.tensor(2, 3, 8, 8), torch.tensor(2, 5)
+        for seed in range(4):
+            out = module(image.copy_(noise(2, 3, 8, 8, seed=seed)))
+            _, _, slope = _Pass.backward(torch_standin.Function.last, diff.copy_(noise(2, 5, seed=seed)))
+            found.append((out.copied(), slope.copied()))
+            for used in (image, diff, out, slope):
+                used.spoil()
+            del out, slope, used
+        for seed, pair in enumerate(found):
+            for ours, expected in zip(pair, on_cpu(seed, noise(2, 5, seed=seed)), strict=True):
+                same(ours.numpy(), expected)
+
+
+def memory_that_torch_gave_back() -> None:
+    """A result is dropped while PyTorch still has to read it; its memory is the next result's."""
+    with pytest.MonkeyPatch.context() as patch, torch_standin.torch(patch) as torch:
+        net, found = make(CHAIN), []
+        net.forward(data=noise(2, 3, 8, 8))
+        for index in range(4):
+            diff = np.eye(5, dtype=np.float32)[[index] * 2]
+            found.append(torch.from_dlpack(net.gradient({"fc": diff})["data"]).copied())
+        for index, ours in enumerate(found):
+            same(ours.numpy(), on_cpu(0, np.eye(5, dtype=np.float32)[[index] * 2])[1])
+
+
+def written_on_torchs_stream() -> None:
+    """PyTorch fills the input in place, has the net run, reads its output in place and fills the input again."""
+    net = make(CHAIN)
+    run(net)
+    with pytest.MonkeyPatch.context() as patch, torch_standin.torch(patch) as torch:
+        image, out = (torch.from_dlpack(net.blobs[name].gpu_data) for name in ("data", "fc"))
+        found = []
+        for seed in range(4):
+            image.copy_(noise(2, 3, 8, 8, seed=seed))
+            run(net)
+            found.append(out.copied())
+        for seed, result in enumerate(found):
+            same(result.numpy(), on_cpu(seed)[0])
+
+
+def a_net_dropped_while_it_runs() -> None:
+    """Its passes are under way when another net, called on another stream, gets its memory."""
+    cupy = _cupy()
+    for seed in range(4):
+        net = make(CHAIN)
+        for _ in range(3):
+            net.blobs["data"].data[...] = noise(2, 3, 8, 8, seed=9)
+            run(net)
+        del net
+        with cupy.cuda.Stream(non_blocking=True):
+            net = make(CHAIN)
+            same(net.forward(data=noise(2, 3, 8, 8, seed=seed))["fc"], on_cpu(seed)[0])
+        del net
+
+
 ALL: dict[str, Callable[[], None]] = {
     check.__name__: check
     for check in (
@@ -163,6 +226,10 @@ ALL: dict[str, Callable[[], None]] = {
         written_on_the_callers_stream,
         a_result_kept_for_the_null_stream,
         an_exception_in_a_pass,
+        tensors_of_torch,
+        written_on_torchs_stream,
+        memory_that_torch_gave_back,
+        a_net_dropped_while_it_runs,
     )
 }
 

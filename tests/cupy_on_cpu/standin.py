@@ -65,6 +65,17 @@ def held(device: int) -> int:
     return int(_state["driver"].fakecuda_held(device))
 
 
+def contexts() -> list[int]:
+    """The GPUs on which this process has taken memory for a context."""
+    flags, active = ctypes.c_uint(), ctypes.c_int()
+    found = []
+    for device in range(int(os.environ.get("FAKECUDA_DEVICES", "1"))):
+        _state["driver"].cuDevicePrimaryCtxGetState(device, ctypes.byref(flags), ctypes.byref(active))
+        if active.value:
+            found.append(device)
+    return found
+
+
 def waits() -> int:
     """How often the host has waited for the GPU."""
     return int(_state["driver"].fakecuda_waits())

@@ -1,5 +1,6 @@
 """How often the host waits for the GPU: the budget of each call."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.cupy_on_cpu import checks, host_time, standin
 from tests.nets import FORCED, make, noise
+from tests.solver import golden
 
 pytestmark = [pytest.mark.gpu, standin.needed()]
 
@@ -29,13 +31,31 @@ def test_settled_passes_on_arrays_of_the_gpu_wait_for_nothing(lazy: Any) -> None
     assert standin.waits() == before
 
 
-def test_inputs_of_the_host_and_results_read_there_wait_once_each(lazy: Any) -> None:
+X, DIFF = noise(2, 3, 8, 8), noise(2, 5)
+CALLS: dict[str, tuple[int, Callable[[Any], Any]]] = {
+    "forward": (2, lambda net: net.forward(data=X)),
+    "backward": (4, lambda net: (net.forward(data=X), net.backward(fc=DIFF))),
+    "gradient": (3, lambda net: (net.forward(data=X), net.gradient({"fc": DIFF}))),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_inputs_of_the_host_and_results_read_there_wait_once_each(call: str, lazy: Any) -> None:
+    budget, run = CALLS[call]
     net = make(FORCED)
-    for seed in range(3):
-        net.forward(data=noise(2, 3, 8, 8, seed=seed))
+    for _ in range(3):
+        run(net)
     before = standin.waits()
-    net.forward(data=noise(2, 3, 8, 8, seed=9))
-    assert standin.waits() - before <= 2
+    run(net)
+    assert standin.waits() - before <= budget
+
+
+def test_a_solvers_step_waits_for_settings_labels_and_the_loss(lazy: Any) -> None:
+    with golden.opened("solvers", "sgd_fixed") as solver:
+        solver.step(4)
+        before = standin.waits()
+        solver.step(5)
+        assert standin.waits() - before <= 3 * 5
 
 
 @pytest.mark.parametrize("stream", ["null", "own"])

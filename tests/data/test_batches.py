@@ -20,7 +20,7 @@ from caffepy.data.threads import side_by_side
 from caffepy.errors import CaffeError, DataError, StateError
 from caffepy.proto.caffe_pb2 import TransformationParameter
 from tests.golden_data import FOLDER
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.nets import make
 
 LISTED = """
@@ -251,7 +251,7 @@ def test_collecting_nets_on_the_decoding_threads_does_not_hang():
     assert eventually(lambda: not prefetching())
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 def test_data_reach_the_layers_above(mode):
     text = LISTED + 'layer { name: "twice" type: "Power" bottom: "data" top: "twice" power_param { scale: 2 } }'
     expected = make(LISTED)
@@ -262,7 +262,7 @@ def test_data_reach_the_layers_above(mode):
             np.testing.assert_array_equal(net.blobs["label"].data, expected.blobs["label"].data)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 def test_layers_follow_the_size_of_each_batch(mode):
     text = (
         'layer { name: "d" type: "ImageData" top: "data" top: "label" '

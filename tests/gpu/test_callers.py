@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
+from caffepy.device.cuda_order import _Foreign
 from caffepy.errors import ArgumentError, DeviceError
 from tests.gpu_mode import downloaded, running
 from tests.nets import CHAIN, make, noise
@@ -122,7 +123,7 @@ def test_a_pass_waits_for_torchs_stream_and_torch_for_the_pass(net: caffe.Net) -
     for _ in range(3):
         stream = torch.cuda.Stream()
         with torch.cuda.stream(stream):
-            with cupy.cuda.ExternalStream(stream.cuda_stream):
+            with cupy.cuda.Stream.from_external(_Foreign(stream.cuda_stream)):
                 spin((1,), (1,), (CYCLES,))
             diff.copy_(late)
             kept = torch.from_dlpack(net.gradient({"fc": diff})["data"]).clone()

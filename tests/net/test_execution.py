@@ -12,7 +12,7 @@ from caffepy.blob import Arrays, Shape
 from caffepy.errors import DeviceError
 from caffepy.layer import TYPES, Layer
 from tests.cuda_on_cpu import EmulatedCuda
-from tests.gpu_mode import downloaded, running
+from tests.gpu_mode import REAL, downloaded, running
 from tests.nets import CHAIN, FORCED, make, noise
 
 
@@ -59,7 +59,7 @@ def _types(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(TYPES, cls.__name__, cls)
 
 
-@pytest.fixture(params=["cpu", "gpu-ascending"])
+@pytest.fixture(params=["cpu", "gpu-ascending", REAL])
 def mode(request: pytest.FixtureRequest) -> Iterator[EmulatedCuda | None]:
     with running(request.param) as emulated:
         yield emulated

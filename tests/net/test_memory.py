@@ -12,7 +12,7 @@ import pytest
 import caffepy as caffe
 from caffepy import dnn
 from caffepy.errors import CaffeError
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
 LAYER = """
@@ -31,7 +31,7 @@ layer { name: "own" type: "Python" bottom: "data" top: "y"
 PICTURES = CHAIN.replace("dim: 2", "dim: 10", 1)
 
 
-@pytest.fixture(params=["cpu", "gpu-ascending"])
+@pytest.fixture(params=["cpu", "gpu-ascending", REAL])
 def mode(request: pytest.FixtureRequest) -> Iterator[None]:
     with running(request.param):
         yield

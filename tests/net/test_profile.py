@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.nets import CHAIN, make, noise
 
 
@@ -44,7 +44,7 @@ def test_a_dry_profile_measures_nothing_and_names_a_floor() -> None:
     assert json.loads(json.dumps(profile.as_dict()))["layers"][1]["name"] == "conv1"
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 @pytest.mark.parametrize("dry", [False, True])
 def test_the_net_is_as_after_a_forward_pass(mode: str, dry: bool) -> None:
     text = CHAIN + 'layer { name: "twice" type: "Power" bottom: "fc" top: "fc" power_param { scale: 2 } }'

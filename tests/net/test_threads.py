@@ -10,7 +10,7 @@ import pytest
 import caffepy as caffe
 from caffepy import device
 from caffepy.errors import StateError
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.nets import CHAIN, make, noise
 
 LAYERS = """
@@ -56,7 +56,7 @@ def at_once(*calls: object) -> None:
         raise errors[0]
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 def test_two_nets_at_once_get_their_own_results(mode: str) -> None:
     with running(mode):
         nets = [make(CHAIN, seed=seed) for seed in (1, 2)]

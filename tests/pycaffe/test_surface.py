@@ -14,7 +14,7 @@ import pytest
 import caffepy as caffe
 from caffepy.blob import Blob
 from caffepy.errors import ArgumentError, LayerError, StateError
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
 MODULE = """
@@ -93,7 +93,7 @@ def test_forward_from_to_gives_the_loss() -> None:
     assert net._forward(0, 1) == pytest.approx(3 * 6 / 4)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 def test_clear_param_diffs(mode: str) -> None:
     with running(mode):
         net = make(FORCED)

@@ -57,6 +57,21 @@ def by_itself() -> caffepy.Net:
     return MODEL.net()
 
 
+def fully_convolutional() -> str:
+    """The net with convolutions in place of inner products."""
+    text = re.sub(
+        r'name: "(fc\d)"\s+type: "InnerProduct"(.*?)inner_product_param \{',
+        lambda m: (
+            f'name: "{m[1]}-conv" type: "Convolution"{m[2]}convolution_param '
+            f"{{ kernel_size: {3 if m[1] == 'fc4' else 1}"
+        ),
+        MODEL.prototxt.read_text(),
+        flags=re.DOTALL,
+    )
+    assert text.count("-conv") == 2
+    return text
+
+
 def test_classification(script: Script, tmp_path: Path) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("\n".join(MODEL.labels))
@@ -87,17 +102,7 @@ def test_deep_dream(script: Script, tmp_path: Path) -> None:
 
 
 def test_net_surgery(script: Script, tmp_path: Path) -> None:
-    text = MODEL.prototxt.read_text()
-    full = re.sub(
-        r'name: "(fc\d)"\s+type: "InnerProduct"(.*?)inner_product_param \{',
-        lambda m: (
-            f'name: "{m[1]}-conv" type: "Convolution"{m[2]}convolution_param '
-            f"{{ kernel_size: {3 if m[1] == 'fc4' else 1}"
-        ),
-        text,
-        flags=re.DOTALL,
-    )
-    assert full.count("-conv") == 2
+    full = fully_convolutional()
     (tmp_path / "full.prototxt").write_text(full)
     out = tmp_path / "full.caffemodel"
     lines = script("net_surgery.py", FILES[0], tmp_path / "full.prototxt", FILES[1], PICTURES[BAG], out)

@@ -8,7 +8,7 @@ import pytest
 from caffepy.device.engine import cpu_engine
 from caffepy.layer import TYPES
 from tests.cpu.roads import road
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.solver import golden
 
 RUNS = [(folder, run) for folder in golden.FOLDERS for run in golden.names(folder)]
@@ -34,7 +34,7 @@ def skip_without_data(folder: str, run: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "run"), RUNS)
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_losses_and_weights(folder: str, run: str, mode: str) -> None:
     skip_without_data(folder, run)
     stored, losses = golden.iterations(folder, run), golden.losses(folder, run)
@@ -52,7 +52,7 @@ def test_losses_and_weights(folder: str, run: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize(("folder", "run", "state", "last", "moment"), RESUMED)
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_real_snapshots_are_resumed(folder: str, run: str, state: str, last: int, moment: str, mode: str) -> None:
     skip_without_data(folder, run)
     with running(mode), golden.opened(folder, run) as solver:

@@ -13,7 +13,7 @@ from caffepy.errors import CaffeError, GraphError, MissingFileError, NotFiniteEr
 from caffepy.kernels import observed
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter, SolverParameter, SolverState
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 
 NET = """
 name: "small"
@@ -465,7 +465,7 @@ def test_what_caffes_own_tests_check(folder: Path) -> None:
     assert made.iter == 100
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_a_net_without_weights_trains_nothing(mode: str) -> None:
     layers = (
         NET[: NET.index('layer { name: "conv"')] + 'layer { name: "s" type: "Silence" bottom: "data" bottom: "label" }'

@@ -6,7 +6,7 @@ import pytest
 from caffepy.errors import LayerError
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.rng import set_random_seed
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 
@@ -59,7 +59,7 @@ def test_at_test_time_it_is_the_identity(names):
     np.testing.assert_array_equal(case.backward()[0], diff)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 @pytest.mark.parametrize("names", ['bottom: "x" top: "y"', 'bottom: "x" top: "x"'])
 def test_faster_rcnn_scales_when_testing(mode, names):
     text = f'type: "Dropout" {names} dropout_param {{ dropout_ratio: 0.75 scale_train: false }}'

@@ -8,7 +8,7 @@ import pytest
 from caffepy.errors import LayerError
 from caffepy.layers.common import inner_product
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 CASES = {
@@ -72,7 +72,7 @@ def test_errors():
         case.reshape((2, 3, 5))
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_weights_may_be_made_of_length_one(mode):
     text = 'type: "InnerProduct" inner_product_param { num_output: 5 bias_term: false normalize: true }'
     with running(mode):

@@ -7,7 +7,7 @@ import pytest
 
 from caffepy.errors import LayerError
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 MARGINS = {"SINGLE": 1, "DOUBLE": 2, "TRIPLE": 3, "QUADRUPLE": 4}
@@ -41,7 +41,7 @@ def scores(case, margin, strength):
     return top
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 @pytest.mark.parametrize("kind", MARGINS)
 def test_forward(kind, mode):
     with running(mode):
@@ -62,7 +62,7 @@ def test_lambda_has_a_least_value():
     assert [case.forward()[1][0] for _ in range(4)] == [500, np.float32(1000 / 3), 300, 300]
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 @pytest.mark.parametrize("kind", MARGINS)
 def test_backward(kind, mode):
     margin, strength = MARGINS[kind], 0.5
@@ -118,7 +118,7 @@ def test_labels_are_checked(label):
             case.forward()
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 @pytest.mark.parametrize("names", ['bottom: "x" bottom: "l" top: "y"', 'bottom: "x" bottom: "l" top: "x"'])
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
 def test_label_specific_add(names, phase, mode):

@@ -5,11 +5,11 @@ import pytest
 
 import caffepy as caffe
 from caffepy.errors import LayerError
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build
 from tests.nets import make
 
-MODES = pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+MODES = pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 
 
 def dummy(param, tops=1):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from caffepy.errors import LayerError
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build
 from tests.nets import make
 
-MODES = pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+MODES = pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 
 
 MEMORY = """

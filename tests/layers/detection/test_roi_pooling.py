@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffepy.errors import LayerError
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build, check_gradient, check_manners
 
 
@@ -67,7 +67,7 @@ def test_roi_pooling(regions):
     check_manners(case, rng)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_regions_may_be_padded(mode):
     with running(mode):
         case = build(ROI.replace("scale: 0.25", "scale: 0.25 pad_ratio: 0.5"), [(2, 3, 6, 8), (6, 5)])

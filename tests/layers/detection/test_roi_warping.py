@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffepy.errors import LayerError
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build, check_gradient, check_manners
 
 SIZE = (2, 3, 6, 8)
@@ -61,7 +61,7 @@ def make(regions=REGIONS):
     return case, rng
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_forward_and_the_features_derivative(mode):
     with running(mode):
         case, rng = make()
@@ -70,7 +70,7 @@ def test_forward_and_the_features_derivative(mode):
         check_gradient(case, 0, rng, step=1e-3, tolerance=2e-2)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_the_regions_derivative(mode):
     """Where one sample is taken of each bin, by moving and stretching the places that are sampled."""
     regions = [[1, 8, 4, 24, 16], [0, 4, 0, 16, 12]]

@@ -5,7 +5,7 @@ import pytest
 
 from caffepy.errors import LayerError
 from caffepy.proto.caffe_pb2 import TRAIN
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 TEXT = 'type: "CenterLoss" center_loss_param { num_output: 4 center_filler { type: "gaussian" } }'
@@ -19,7 +19,7 @@ def make(shape=(7, 2, 3)):
     return case, rng
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_loss_and_diffs(mode):
     with running(mode):
         case, _ = make()

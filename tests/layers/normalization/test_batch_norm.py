@@ -8,7 +8,7 @@ from caffepy.errors import LayerError
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter
 from caffepy.proto.caffemodel import write_weights
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 SHAPES = [(4, 3, 5, 2), (6, 5), (7,), (1, 2, 9), (2, 3, 2, 2, 2), (5, 70, 30, 31)]
@@ -59,7 +59,7 @@ def test_global_statistics_are_sums_over_their_weight(shape, names):
         np.testing.assert_array_equal(weight.data, before)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 def test_eps_may_be_added_to_the_deviation(mode):
     with running(mode):
         case, rng = make("eps: 0.5 add_eps_before_sqrt: false", (4, 3, 5, 2), TEST)
@@ -146,7 +146,7 @@ def test_statistics_are_weights_that_are_not_learned():
 SCALED = ["scale_bias: true", "scale_filler { value: 2 }", "bias_filler { value: 2 }", "bias_term: true"]
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 @pytest.mark.parametrize("shape", [(4, 3, 5, 2), (6, 5), (7,), (2, 3, 2, 2, 2)])
 @pytest.mark.parametrize("names", PLACES)
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
@@ -166,7 +166,7 @@ def test_scale_and_bias(shape, names, phase, mode):
 @pytest.mark.parametrize("shape", [(4, 3, 5, 2), (6, 5), (7,)])
 @pytest.mark.parametrize("names", PLACES)
 @pytest.mark.parametrize("phase", [TRAIN, TEST])
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_gradient_of_scale_and_bias(shape, names, phase, mode):
     with running(mode):
         case, rng = make("scale_bias: true eps: 0.01", shape, phase, names)
@@ -196,7 +196,7 @@ def of_nvcaffe(tmp_path, factor, *scale):
     return path
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 @pytest.mark.parametrize("text", ["scale_bias: true", ""])
 @pytest.mark.parametrize("factor", [0, 1])
 def test_weights_of_nvcaffe(tmp_path, caplog, mode, text, factor):

@@ -11,7 +11,7 @@ from caffepy.layers.recurrent import recurrent
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, NetParameter
 from caffepy.rng import set_random_seed
-from tests.gpu_mode import MODES, running
+from tests.gpu_mode import MODES, REAL, running
 from tests.layers.runner import Case, build, check_gradient, check_manners, fill
 
 STEPS, NUM, OUTPUTS = 4, 3, 5
@@ -224,7 +224,7 @@ def as_caffes(case: Case) -> Case:
     return same
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 @pytest.mark.parametrize("cont", [False, True])
 def test_lstm_of_forks(mode, cont):
     with running(mode):
@@ -248,7 +248,7 @@ def test_gradient_of_the_lstm_of_forks():
     check_manners(case, rng)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_clipped_diffs(mode):
     rng = np.random.default_rng(7)
     noise = rng.standard_normal((STEPS, NUM, OUTPUTS))
@@ -269,7 +269,7 @@ def test_clipped_diffs(mode):
         np.testing.assert_allclose(of_bias, limited.sum(axis=(0, 1)), 1e-4, 1e-6)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-ascending", REAL])
 def test_continuation_indicator(mode):
     with running(mode):
         case = build('type: "ContinuationIndicator" continuation_indicator_param { time_step: 3 batch_size: 2 }', [])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from caffepy.errors import LayerError
-from tests.gpu_mode import downloaded, running
+from tests.gpu_mode import REAL, downloaded, running
 from tests.layers.runner import build, check_gradient, check_manners, fill
 from tests.nets import make, noise
 
@@ -63,7 +63,7 @@ layer { name: "square" type: "Power" bottom: "rows" top: "squares" power_param {
 """
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 @pytest.mark.filterwarnings("ignore::caffepy.NotComputedWarning")  # the selector's, which has none
 def test_every_pass_chooses_its_rows(mode):
     with running(mode):

@@ -10,7 +10,7 @@ import pytest
 
 import caffepy as caffe
 from caffepy.errors import LayerError, NotAllowedError
-from tests.gpu_mode import downloaded, running
+from tests.gpu_mode import REAL, downloaded, running
 from tests.nets import make, noise
 
 MODULE = """
@@ -100,7 +100,7 @@ def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "user_layers", raising=False)
 
 
-@pytest.fixture(params=["cpu", "gpu-ascending"])
+@pytest.fixture(params=["cpu", "gpu-ascending", REAL])
 def mode(request: pytest.FixtureRequest) -> Iterator[None]:
     with running(request.param):
         yield

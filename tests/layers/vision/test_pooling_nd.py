@@ -7,7 +7,7 @@ import pytest
 
 import caffepy
 from caffepy.errors import LayerError
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.layers.runner import build, check_gradient, check_manners
 
 LOWEST = np.finfo(np.float32).min
@@ -58,7 +58,7 @@ def shape_of(shape, kernel, stride, pad, floor):
     return (*shape[:2], *counts)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 @pytest.mark.parametrize("pool", ["MAX", "AVE"])
 @pytest.mark.parametrize(("text", "shape", "kernel", "stride", "pad"), CASES)
 def test_it_is_its_definition(text, shape, kernel, stride, pad, pool, mode):
@@ -85,7 +85,7 @@ def test_gradient(pool, text):
     check_manners(case, rng)
 
 
-@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_global_pooling(mode):
     x = np.random.default_rng(3).standard_normal((2, 3, 2, 4, 5)).astype(np.float32)
     with running(mode):
