@@ -20,16 +20,21 @@ class Filler:
             raise error(f"unknown filler type {param.type!r}; there are {', '.join(sorted(FILLERS))}")
         if param.sparse >= 0 and param.type != "gaussian":
             raise error(f"filler {param.type!r} has no sparse; only gaussian does")
+        if param.sparse >= 0 and not shape:
+            raise error("filler 'gaussian' has sparse, which counts outputs, and the weight blob is one number")
+        if param.type == "uniform" and not _spans(param.min, param.max):
+            raise error(f"filler 'uniform' draws from min: {param.min:g} to max: {param.max:g}; give numbers in order")
         if param.type == "bilinear" and (len(shape) != 4 or shape[2] != shape[3]):
             raise error(f"filler 'bilinear' needs a 4-D weight blob with square planes, got {tuple(shape)}")
 
     def fill(self, data: Floats) -> None:
         """Overwrite `data`."""
-        FILLERS[self.param.type](self, data)
+        if data.size:
+            FILLERS[self.param.type](self, data)
 
     def fan(self, data: Floats) -> float:
         """The n that xavier and msra divide by: inputs, outputs or their mean, as variance_norm says."""
-        fan_in: float = data.size / data.shape[0]
+        fan_in: float = data.size / data.shape[0] if data.ndim else 1
         fan_out: float = data.size / data.shape[1] if data.ndim > 1 else data.size
         norm = self.param.variance_norm
         if norm == FillerParameter.AVERAGE:
@@ -59,7 +64,7 @@ def gaussian(filler: Filler, data: Floats) -> None:
 def positive_unitball(filler: Filler, data: Floats) -> None:
     """U(0, 1), then each output's weights divided by their sum."""
     _uniform(data, 0, 1)
-    rows = data.reshape(data.shape[0], -1)
+    rows = data.reshape(data.shape[0] if data.ndim else 1, -1)
     rows /= rows.sum(axis=1, keepdims=True)
 
 
@@ -86,6 +91,12 @@ def bilinear(filler: Filler, data: Floats) -> None:
 FILLERS: dict[str, Callable[[Filler, Floats], None]] = {
     f.__name__: f for f in (constant, uniform, gaussian, positive_unitball, xavier, msra, bilinear)
 }
+
+
+def _spans(low: float, high: float) -> bool:
+    """Whether there is a single-precision number of values between them."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return low <= high and bool(np.isfinite(np.float32(high) - np.float32(low)))
 
 
 def _uniform(data: Floats, low: float, high: float) -> None:

@@ -49,12 +49,13 @@ def layer_type_list() -> list[str]:
 class State:
     """Memory of a layer's own, on the running device: masks, running sums, what backward needs of forward."""
 
-    __slots__ = ("_access", "_storage", "shape")
+    __slots__ = ("_access", "_error", "_storage", "shape")
 
-    def __init__(self, dtype: DTypeLike):
+    def __init__(self, dtype: DTypeLike, error: Callable[[str], LayerError] = LayerError):
         self.shape: Shape = ()
         self._access: Access = "update"
         self._storage = SyncedArray(dtype)
+        self._error = error
 
     @property
     def bytes(self) -> int:
@@ -77,9 +78,15 @@ class State:
         return self._storage.read_host(math.prod(self.shape)).reshape(self.shape)
 
     def set(self, value: ArrayLike) -> None:
-        """Write it from the host, before a pass; operations only read it from then on."""
+        """Write it from the host, before a pass; operations only read it from then on.
+
+        Raises the layer's error for a number that the memory cannot hold.
+        """
         self._access = "read"
-        self._storage.host(math.prod(self.shape)).reshape(self.shape)[...] = value
+        try:
+            self._storage.host(math.prod(self.shape)).reshape(self.shape)[...] = value
+        except OverflowError as error:
+            raise self._error(f"its sizes do not fit 32 bits ({error}); make them smaller") from error
 
 
 class Layer:
@@ -200,6 +207,8 @@ class Layer:
 
     def add_weights(self, shape: Shape, filler: FillerParameter) -> None:
         """Declare the next weight blob; it is filled unless weights are loaded into it."""
+        if not math.prod(shape):
+            raise self.error(f"its weights have shape {tuple(shape)}, which is no value: a bottom has an axis of 0")
         self.blobs.append(Blob(shape))
         Blob.changes += 1
         self.fillers.append(Filler(filler, shape, self.error))
@@ -218,7 +227,7 @@ class Layer:
 
     def state(self, name: str, shape: Shape, dtype: DTypeLike = np.float32) -> State:
         """Memory of the layer's own, zero at first; asking again under the same name gives it a new shape."""
-        state = self._states.setdefault(name, State(dtype))
+        state = self._states.setdefault(name, State(dtype, self.error))
         state.shape = shape
         return state
 

@@ -125,6 +125,13 @@ def test_seed_repeats_the_numbers(name):
     assert not np.array_equal(fill((3, 4), 5, type=name), fill((3, 4), 6, type=name))
 
 
+@pytest.mark.parametrize("name", ["xavier", "msra", "positive_unitball"])
+def test_one_number_and_none(name):
+    """A slope that all channels have in common is a blob of no axes: its one input counts (Caffe: Blob::num is 1)."""
+    assert np.isfinite(fill((), type=name))
+    assert fill((0, 3), type=name).shape == (0, 3)
+
+
 @pytest.mark.parametrize(
     ("param", "shape", "message"),
     [
@@ -132,6 +139,11 @@ def test_seed_repeats_the_numbers(name):
         ({"type": "uniform", "sparse": 3}, (2, 3), "filler 'uniform' has no sparse"),
         ({"type": "bilinear"}, (2, 3), r"needs a 4-D weight blob with square planes, got \(2, 3\)"),
         ({"type": "bilinear"}, (2, 3, 4, 5), r"got \(2, 3, 4, 5\)"),
+        ({"type": "gaussian", "sparse": 1}, (), "sparse, which counts outputs, and the weight blob is one number"),
+        ({"type": "uniform", "min": 0, "max": math.inf}, (2,), "draws from min: 0 to max: inf; give numbers in order"),
+        ({"type": "uniform", "min": -3e38, "max": 3e38}, (2,), "min: -3e\\+38 to max: 3e\\+38"),
+        ({"type": "uniform", "min": 1, "max": 0}, (2,), "min: 1 to max: 0"),
+        ({"type": "uniform", "min": math.nan}, (2,), "min: nan to max: 1"),
     ],
 )
 def test_errors(param, shape, message):

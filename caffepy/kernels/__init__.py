@@ -110,6 +110,8 @@ class Kernel(Generic[P]):
         on_host = [isinstance(value, np.ndarray) for _, _, value in arrays]
         for name, dtype, value in arrays:
             self._check(name, dtype, value)
+        if (laid_out := self.per or self.rows) and not args[self.arguments.index(laid_out)].size:  # type: ignore[attr-defined]
+            return
         if (observer := observing()) is not None and not observer(self, args, constants):
             return
         if all(on_host):

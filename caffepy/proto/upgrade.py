@@ -55,8 +55,18 @@ def upgrade_net(param: NetParameter) -> list[str]:
     """Bring a net of any age to the current format, in place; says what was changed, nothing for a current net.
 
     Raises ProtoError for a net that mixes `layer` and `layers`, has input dimensions that do not fit its inputs, has a
-    V0 layer that Caffe cannot upgrade either, or has a fork's padding that depends on the size of the bottom.
+    V0 layer that Caffe cannot upgrade either, a fork's padding that depends on the size of the bottom, or a setting
+    that the field of today cannot hold.
     """
+    try:
+        return _upgrade_net(param)
+    except ProtoError:
+        raise
+    except ValueError as error:  # of the message that is written to
+        raise ProtoError(f"an old setting does not fit the field that has its place today: {error}") from error
+
+
+def _upgrade_net(param: NetParameter) -> list[str]:
     notes = []
     if param.layer and param.layers:
         raise ProtoError(

@@ -17,6 +17,13 @@ __device__ __forceinline__ Edge edge(float first, float last, float scale) {
   return {roundf(first * scale), roundf(last * scale)};
 }
 
+// Regions that reach further from the first feature have no samples, and those that are no numbers.
+__device__ __forceinline__ bool within_reach(const float* region, float scale) {
+  bool all = true;
+  for (int k = 1; k < 5; ++k) all = all && fabsf(region[k] * scale) <= 65536.0f;
+  return all;
+}
+
 // The places before and behind a sample, and how far it is from the one before.
 struct Between {
   int before, behind;
@@ -45,7 +52,7 @@ extern "C" __global__ void roi_warp_forward(
     const float* region = region_data + 5 * r;
     const int item = item_of(region, items);
     float best = 0, best_y = -1, best_x = -1;
-    if (item >= 0) {
+    if (item >= 0 && within_reach(region, scale)) {
       const Edge rows = edge(region[2], region[4], scale), columns = edge(region[1], region[3], scale);
       const float high = max(rows.end - rows.begin, 0.0f) / pooled_h, wide = max(columns.end - columns.begin, 0.0f) / pooled_w;
       const float step_y = step_of(high), step_x = step_of(wide);

@@ -50,6 +50,11 @@ CASES = {
     "conv, norm, relu": (CONV.format("num_output: 20 kernel_size: 3 bias_term: false") + NORM + RELU, (2, 16, 9, 9)),
     "conv, norm in groups": (CONV.format("num_output: 32 kernel_size: 3 group: 4") + NORM, (2, 16, 9, 9)),
     "norm apart": (PRE + APART, (2, 16, 9, 9)),
+    "norm of six axes": (APART.replace('bottom: "c"', 'bottom: "data"'), (2, 5, 4, 1, 3, 3)),
+    "sum of thirteen axes": (
+        ELTWISE.format("").replace('"c" bottom: "d"', '"data" bottom: "data"'),
+        (2,) * 6 + (1,) * 7,
+    ),
     "norm first": (APART.replace('bottom: "c"', 'bottom: "data"'), (2, 16, 5, 5)),
     "max": (POOL.format("pool: MAX kernel_size: 3 stride: 2"), (2, 8, 14, 13)),
     "max, padded": (POOL.format("pool: MAX kernel_size: 3 stride: 2 pad: 1"), (1, 8, 14, 14)),

@@ -32,6 +32,12 @@ def test_an_operation_runs_its_body(scale: Kernel) -> None:
     assert (scale.arguments, scale.constants) == (["bottom_data", "index", "count", "top_data"], ["factor"])
 
 
+def test_nothing_runs_for_an_empty_array_that_it_is_laid_out_per(scale: Kernel) -> None:
+    """As on a GPU, where there is nothing to launch."""
+    bottom, top = np.ones(3, np.float32), np.zeros((2, 0), np.float32)
+    scale(bottom, None, 3, top, factor=2.0)  # its body would raise: shapes (3,) and (2, 0)
+
+
 @pytest.mark.parametrize(
     ("bottom", "index", "message"),
     [

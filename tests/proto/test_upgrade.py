@@ -221,6 +221,10 @@ def test_padding_reaches_every_layer_that_reads_it() -> None:
             "2 input (x, y) and 1 groups of 4",
         ),
         ('input: "x" input_dim: 1 input_dim: 2', "1 input (x) and 0 groups of 4 input_dim"),
+        (
+            'layer { name: "c" type: "Convolution" convolution_param { kernel_size: 3 kernel_shape { dim: -1 } } }',
+            "an old setting does not fit the field that has its place today",
+        ),
         ('input: "x" input: "y" input_shape { dim: 1 }', "2 input (x, y) and 1 input_shape; give one each"),
     ],
 )

@@ -19,6 +19,8 @@ _QUERY_IMPLEMENTATION = 8
 _DIMS, _PADDED, _STRIDES, _BLOCKS, _BLOCKED_AXES, _AXES, _NUM_BLOCKS = 257, 260, 14, 264, 265, 256, 263
 SCRATCHPAD = 80
 ALIGNMENT = 64
+MOST_AXES = 5
+"""The library takes 12, but its batch normalization writes out of bounds from 6 on."""
 
 
 @functools.cache
@@ -107,8 +109,10 @@ class Layout(_Owned):
 
 @functools.lru_cache(maxsize=4096)
 def contiguous(shape: tuple[int, ...]) -> Layout:
-    """As a C-contiguous array's; a number is an array of one element."""
+    """As a C-contiguous array's; a number is an array of one element, axes behind the fourth are one."""
     shape = shape or (1,)
+    if len(shape) > MOST_AXES:
+        shape = (*shape[: MOST_AXES - 1], math.prod(shape[MOST_AXES - 1 :]))
     strides = [1]
     for extent in reversed(shape[1:]):
         strides.insert(0, strides[0] * extent)

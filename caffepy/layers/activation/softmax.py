@@ -40,6 +40,8 @@ class Softmax(Layer):
 @kernel("softmax.cu", plan=softmax_forward_plan)
 def softmax_forward(bottom_data: Floats, outer: int, channels: int, inner: int, top_data: Floats) -> None:
     """top[o, c, i] = exp(bottom[o, c, i] - m) / sum over c of the same, m = max over c of bottom[o, c, i]"""
+    if not channels:
+        return
     x, y = bottom_data.reshape(outer, channels, inner), top_data.reshape(outer, channels, inner)
     for part in _columns(outer, channels, inner):
         exponentials = y[part]

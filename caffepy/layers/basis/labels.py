@@ -70,6 +70,10 @@ class LabelChecks(Layer):
 
     def check_labels(self, label: Arrays, classes: int, rule: LabelRule = ALL_COUNT) -> None:
         """Look for the first label that is neither a class nor ignored; `verify` raises for it."""
+        if classes < 1:
+            raise self.error(
+                f"bottom shapes leave no {self.label_words[1]} for a {self.label_words[0]}; give 1 at least"
+            )
         self.label, self.classes = label, classes
         label_check(label.data, classes, self.bad_label.array, self.bad_value.array, rule=rule)
 

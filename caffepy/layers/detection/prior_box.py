@@ -1,5 +1,6 @@
 """PriorBox: the boxes that an SSD's predictions are relative to."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from caffepy.layers.basis.elementwise import copy_forward
 from caffepy.proto.caffe_pb2 import PriorBoxParameter
 
 _SAME_RATIO = 1e-6
+MOST = 2**31
+"""Sizes are whole numbers there, too."""
 
 
 @register("PriorBox", bottoms=2, tops=1)
@@ -44,14 +47,16 @@ class PriorBox(Layer):
 
     def _sizes(self, p: PriorBoxParameter) -> list[tuple[float, float]]:
         """(width, height) of the boxes at one place, in pixels."""
-        if not p.min_size or min(p.min_size) <= 0:
-            raise self.error(f"give min_size, above 0, got {[*p.min_size]}")
+        if not p.min_size or not all(0 < size < MOST for size in (*p.min_size, *p.max_size)):
+            raise self.error(
+                f"give min_size, and max_size if any, above 0 and below {MOST}, got {[*p.min_size]} and {[*p.max_size]}"
+            )
         if p.max_size and len(p.max_size) != len(p.min_size):
             raise self.error(f"give one max_size for each min_size or none, got {[*p.max_size]} for {[*p.min_size]}")
         ratios = [1.0]
         for given in p.aspect_ratio:
-            if given <= 0:
-                raise self.error(f"aspect_ratio: {given:g} must be above 0")
+            if not 0 < given < math.inf:
+                raise self.error(f"aspect_ratio: {given:g} must be a number above 0")
             if all(abs(given - ratio) >= _SAME_RATIO for ratio in ratios):
                 ratios += [given, 1 / given] if p.flip else [given]
         sizes = []
@@ -61,7 +66,7 @@ class PriorBox(Layer):
                 largest = int(p.max_size[index])
                 if largest <= smallest:
                     raise self.error(f"max_size: {largest} must be above its min_size: {smallest}")
-                sizes.append((np.sqrt(smallest * largest),) * 2)
+                sizes.append((math.sqrt(smallest * largest),) * 2)
             sizes += [(smallest * np.sqrt(ratio), smallest / np.sqrt(ratio)) for ratio in ratios[1:]]
         return sizes
 

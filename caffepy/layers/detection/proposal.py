@@ -37,8 +37,8 @@ class Proposal(Counted):
             if not getattr(p, field):
                 raise self.error(f"{field}: must be at least 1")
         ratios, scales = list(p.ratio) or [0.5, 1.0, 2.0], list(p.scale) or [8.0, 16.0, 32.0]
-        if min(*ratios, *scales) <= 0:
-            raise self.error(f"ratio and scale must be above 0, got {ratios} and {scales}")
+        if not all(0 < number < math.inf for number in (*ratios, *scales)):
+            raise self.error(f"ratio and scale must be numbers above 0, got {ratios} and {scales}")
         self.anchors = _anchors(p.base_size, ratios, scales)
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:

@@ -245,10 +245,10 @@ class _Line(NamedTuple):
     size: np.float32
 
     def bin(self, i: int, extent: int) -> tuple[int, int]:
-        """Bin i, inside the features."""
+        """Bin i, inside the features; empty for a region that is no number."""
         first = np.floor(np.float32(i) * self.size + self.begin) + self.whole
         last = np.ceil(np.float32(i + 1) * self.size + self.begin) + self.whole
-        return int(np.clip(first, 0, extent)), int(np.clip(last, 0, extent))
+        return int(np.fmin(np.fmax(first, 0), extent)), int(np.fmin(np.fmax(last, 0), extent))
 
 
 Ends = Callable[[np.float32, np.float32, np.float32, int], _Line]

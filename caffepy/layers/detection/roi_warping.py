@@ -11,6 +11,9 @@ from caffepy.kernels import kernel
 from caffepy.layer import State, register
 from caffepy.layers.detection.roi_pooling import Regions
 
+FARTHEST = 65536
+"""Regions that reach further from the first feature have no samples: they would take for ever to step through."""
+
 
 @register("ROIWarping", bottoms=2, tops=1)
 class ROIWarping(Regions):
@@ -19,7 +22,8 @@ class ROIWarping(Regions):
     A region is item, x1, y1, x2, y2 in the image, times spatial_scale, rounded, in the features. Bin i of the rows lies
     between y1 + i * b and y1 + (i + 1) * b, b = (y2 - y1) / pooled_h; with k = ceil(b) it is sampled, bilinearly, every
     1 / k of it, both ends included, and so the columns. Samples half a place outside count as the border's, those
-    further off not at all; a bin without samples gives 0 (Dai et al. 2016, MNC: roi_warping_layer.cu).
+    further off not at all; a bin without samples gives 0, and so do regions
+    that reach over 65536 places (Dai et al. 2016, MNC: roi_warping_layer.cu).
 
     Both bottoms have a derivative. A region's is, as there, that by x and y of its middle, its width and its height, at
     the features' scale, in the places of x1, y1, x2 and y2.
@@ -98,10 +102,10 @@ def _between(places: Floats, extent: int) -> tuple[NDArray[np.intp], NDArray[np.
     return before, np.minimum(before + 1, extent - 1), inside - before.astype(np.float32)
 
 
-def _each(region_data: Floats, items: int) -> Iterator[tuple[int, int, Floats]]:
-    """Region, its item, and its four numbers, of those whose item is there."""
+def _each(region_data: Floats, items: int, scale: float) -> Iterator[tuple[int, int, Floats]]:
+    """Region, its item, and its four numbers, of those whose item is there and which are not beyond all features."""
     for r, region in enumerate(region_data.reshape(-1, 5)):
-        if -1 < region[0] < items:
+        if -1 < region[0] < items and (np.abs(region[1:] * np.float32(scale)) <= FARTHEST).all():
             yield r, int(region[0]), region[1:]
 
 
@@ -121,7 +125,7 @@ def roi_warp_forward(
 ) -> None:
     """top[r, c, i, j] = the greatest sample of bin (i, j) of region r, place its row and column; 0 and -1 if none"""
     place[...], top_data[...] = -1, 0
-    for r, item, (x1, y1, x2, y2) in _each(region_data, items):
+    for r, item, (x1, y1, x2, y2) in _each(region_data, items, scale):
         rows, row_starts = _samples(y1, y2, scale, pooled_h)
         columns, column_starts = _samples(x1, x2, scale, pooled_w)
         above, below, down = _between(rows, height)
@@ -173,7 +177,7 @@ def roi_warp_backward(
     bottom_diff[...] = 0
     diff = bottom_diff.reshape(items, channels, height * width)
     plane = np.arange(channels)[:, None, None]
-    for r, item, _ in _each(region_data, items):
+    for r, item, _ in _each(region_data, items, scale):
         there = place[r, ..., 0] >= 0
         c = _corners(place[r], height, width)
         one, weighted = np.float32(1), np.where(there, top_diff[r], np.float32(0))
@@ -206,7 +210,7 @@ def roi_warp_backward_regions(
     diff = region_diff.reshape(-1, 5)
     diff[...] = 0
     plane = np.arange(channels)[:, None, None]
-    for r, item, (x1, y1, x2, y2) in _each(region_data, items):
+    for r, item, (x1, y1, x2, y2) in _each(region_data, items, scale):
         image = bottom_data.reshape(items, channels, height, width)[item]
         y, x = place[r, ..., 0], place[r, ..., 1]
         counted = (y >= 0) & (y < height - 1) & (x < width - 1)

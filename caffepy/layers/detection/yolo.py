@@ -135,7 +135,7 @@ class Yolov3DetectionOutput(_Yolo):
 
 def places_of(item: Floats, boxes: int) -> Floats:
     """(h, w, boxes, 5 + classes), the same memory, of an item's map (boxes * (5 + classes), h, w)."""
-    return item.reshape(boxes, -1, *item.shape[1:]).transpose(2, 3, 0, 1)
+    return item.reshape(boxes, len(item) // boxes, *item.shape[1:]).transpose(2, 3, 0, 1)
 
 
 def boxes_of(values: Floats, sizes: Floats, cell: float) -> Floats:

@@ -35,7 +35,7 @@ class ChannelNorm(Layer):
 @kernel("channel_norm.cu", per="top_data")
 def channel_norm_forward(bottom_data: Floats, channels: int, inner: int, top_data: Floats) -> None:
     """top[n, i] = sqrt(sum over c of bottom[n, c, i]^2)"""
-    x = bottom_data.reshape(-1, channels, inner)
+    x = bottom_data.reshape(top_data.size // inner, channels, inner)
     np.sqrt(np.einsum("nci,nci->ni", x, x), out=top_data.reshape(-1, inner))
 
 

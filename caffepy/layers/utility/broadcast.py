@@ -37,7 +37,7 @@ class _Broadcast(Layer):
             raise self.error(f"bottom shapes {first} and {second} take turns in more than {AXES} axes; use two layers")
         axes = [(1, True, True)] * (AXES - len(axes)) + axes
         self.layouts = [self._layout(name, axes, order) for name, order in (("first", (1, 2)), ("second", (2, 1)))]
-        self.reduces = [math.prod(shape) < math.prod(top) for shape in bottom_shapes]
+        self.reduces = [math.prod(shape) != math.prod(top) for shape in bottom_shapes]
         return [top]
 
     @staticmethod

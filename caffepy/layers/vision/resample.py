@@ -71,6 +71,8 @@ class Resample(Layer):
         if p.height and p.width:
             return p.height, p.width
         if p.HasField("factor"):
+            if not 0 < p.factor < math.inf:
+                raise self.error(f"factor: {p.factor:g} must be a number above 0")
             return int(bottom_shapes[0][2] * p.factor), int(bottom_shapes[0][3] * p.factor)
         raise self.error("give resample_param { height and width } or { factor }, or a bottom 1 of the wanted size")
 

@@ -1,5 +1,6 @@
 """Interp, MaskResize, ResizeBilinear, ResizeNearestNeighbor and UpsampleDarknet: images of another size."""
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -50,6 +51,8 @@ class Resize(Layer):
         """Settle the sizes, channels being the last axis or the second; returns the top's shape."""
         if height < 1 or width < 1:
             raise self.error(f"the top would be {height} x {width} for bottom shape {bottom}; make it 1 x 1 at least")
+        if not math.prod(bottom[1:3] if last else bottom[2:]):
+            raise self.error(f"bottom shape {bottom} is a picture without pixels; it needs 1 x 1 at least")
         if last:
             self.image = Image(bottom[0], bottom[1], bottom[2], bottom[3])
             self.size = height, width

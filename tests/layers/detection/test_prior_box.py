@@ -73,10 +73,13 @@ def test_another_image():
 @pytest.mark.parametrize(
     ("param", "says"),
     [
-        ("", r"give min_size, above 0, got \[\]"),
+        ("", r"give min_size, and max_size if any, above 0 and below 2147483648, got \[\] and \[\]"),
+        ("min_size: inf", r"above 0 and below 2147483648, got \[inf\]"),
+        ("min_size: 5 max_size: 3.4e38", r"above 0 and below 2147483648, got \[5.0\] and \[3.3"),
+        ("min_size: 5 aspect_ratio: nan", "aspect_ratio: nan must be a number above 0"),
         ("min_size: 5 max_size: 5", "max_size: 5 must be above its min_size: 5"),
         ("min_size: 5 max_size: 6 max_size: 7", "give one max_size for each min_size or none"),
-        ("min_size: 5 aspect_ratio: 0", "aspect_ratio: 0 must be above 0"),
+        ("min_size: 5 aspect_ratio: 0", "aspect_ratio: 0 must be a number above 0"),
         ("min_size: 5 variance: [1, 2]", "variance: give one or four numbers above 0, got"),
         ("min_size: 5 step: 2 step_h: 3 step_w: 3", r"give step or step_h and step_w, above 0, got 2 and \[3.0, 3.0\]"),
         ("min_size: 5 img_h: 3", r"give img_size or img_h and img_w, above 0, got 0 and \[3, 0\]"),

@@ -105,7 +105,9 @@ def test_no_region_at_all():
     ("text", "shapes", "says"),
     [
         ("feat_stride: 0", [(1, 18, 2, 3), (1, 36, 2, 3), (1, 3)], "feat_stride: must be at least 1"),
-        ("ratio: 0", [(1, 18, 2, 3), (1, 36, 2, 3), (1, 3)], r"ratio and scale must be above 0, got \[0.0\] and"),
+        ("ratio: 0", [(1, 18, 2, 3), (1, 36, 2, 3), (1, 3)], r"must be numbers above 0, got \[0.0\] and"),
+        ("scale: nan", [(1, 18, 2, 3), (1, 36, 2, 3), (1, 3)], r"must be numbers above 0, .* and \[nan\]"),
+        ("ratio: inf", [(1, 18, 2, 3), (1, 36, 2, 3), (1, 3)], r"must be numbers above 0, got \[inf\] and"),
         (
             "ratio: 1",
             [(1, 18, 2, 3), (1, 36, 2, 3), (1, 3)],

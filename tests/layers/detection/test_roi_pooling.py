@@ -83,6 +83,20 @@ def test_regions_may_be_padded(mode):
         check_gradient(case, 0, rng)
 
 
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random"])
+@pytest.mark.parametrize(("text", "channels"), [(ROI, 3), (PSROI, 18)])
+def test_a_region_that_is_no_number_is_empty(mode, text, channels):
+    with running(mode):
+        case = build(text, [(2, channels, 6, 8), (3, 5)])
+        case.bottom[0].data[...] = 1
+        case.bottom[1].data[...] = [[0, 4, np.nan, 8, np.nan], [0, np.nan, 4, np.nan, 8], [1, 0, 0, 8, 8]]
+        (top,) = case.forward()
+        assert not top[:2].any()
+        assert (top[2] == 1).all()
+        case.top[0].diff[...] = 1
+        assert not case.backward()[0][0].any()
+
+
 def test_psroi_pooling():
     case = build(PSROI, [(2, 18, 6, 8), (6, 5)])
     rng = np.random.default_rng(0)

@@ -71,6 +71,20 @@ def test_forward_and_the_features_derivative(mode):
 
 
 @pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 1e30, 300_000])
+def test_regions_beyond_all_features_have_no_samples(mode, wrong):
+    with running(mode):
+        case, _ = make([[0, 0, wrong, 28, 20], [0, 0, 0, wrong, 20], [1, 8.5, 4, 20, 12]])
+        (top,) = case.forward()
+        assert not top[:2].any()
+        assert top[2].all()
+        case.top[0].diff[...] = 1
+        features, regions = case.backward()
+        assert not features[0].any()
+        assert not regions[:2].any()
+
+
+@pytest.mark.parametrize("mode", ["cpu", "gpu-random", REAL])
 def test_the_regions_derivative(mode):
     """Where one sample is taken of each bin, by moving and stretching the places that are sampled."""
     regions = [[1, 8, 4, 24, 16], [0, 4, 0, 16, 12]]

@@ -67,6 +67,8 @@ def test_resample_takes_the_size_of_a_blob_or_a_factor():
     [
         ("", "give resample_param { height and width } or { factor }, or a bottom 1"),
         ("type: AREA width: 2 height: 2", "type: AREA is not there; give NEAREST, LINEAR or CUBIC"),
+        ("factor: inf", "factor: inf must be a number above 0"),
+        ("factor: nan", "factor: nan must be a number above 0"),
         ("factor: 0.1", r"cannot make 0 x 0 of bottom shape \(1, 2, 4, 4\); give 1 x 1"),
     ],
 )

@@ -124,3 +124,12 @@ def test_darknet():
 def test_errors(text, says):
     with pytest.raises(LayerError, match=says):
         build(text, [(1, 2, 3, 3)])
+
+
+def test_a_picture_without_pixels():
+    for shape in ((1, 2, 0, 3), (1, 2, 3, 0)):
+        with pytest.raises(LayerError, match="is a picture without pixels; it needs 1 x 1 at least"):
+            build(
+                'type: "ResizeNearestNeighbor" resize_nearest_neighbor_param { output_height: 2 output_width: 2 }',
+                [shape],
+            )
