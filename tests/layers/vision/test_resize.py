@@ -130,6 +130,6 @@ def test_a_picture_without_pixels():
     for shape in ((1, 2, 0, 3), (1, 2, 3, 0)):
         with pytest.raises(LayerError, match="is a picture without pixels; it needs 1 x 1 at least"):
             build(
-                'type: "ResizeNearestNeighbor" resize_nearest_neighbor_param { output_height: 2 output_width: 2 }',
+                'type: "ResizeNearestNeighbor" resize_nearest_neighbor_param { output_height: 2 output_width: 2 data_format: "NCHW" }',
                 [shape],
             )
