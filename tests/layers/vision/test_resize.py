@@ -127,9 +127,7 @@ def test_errors(text, says):
 
 
 def test_a_picture_without_pixels():
+    param = 'resize_nearest_neighbor_param { output_height: 2 output_width: 2 data_format: "NCHW" }'
     for shape in ((1, 2, 0, 3), (1, 2, 3, 0)):
         with pytest.raises(LayerError, match="is a picture without pixels; it needs 1 x 1 at least"):
-            build(
-                'type: "ResizeNearestNeighbor" resize_nearest_neighbor_param { output_height: 2 output_width: 2 data_format: "NCHW" }',
-                [shape],
-            )
+            build(f'type: "ResizeNearestNeighbor" {param}', [shape])
