@@ -1,4 +1,4 @@
-"""Saliency methods beside Captum and pytorch-grad-cam: images a second, and the most memory that they take.
+"""Saliency methods beside Captum and pytorch-grad-cam: images a second, and the most memory that their processes take.
 
 Every run is a process of its own, so that its peak is its own; engines take turns. Without the others' packages the
 times are caffepy's alone.
@@ -19,7 +19,7 @@ PEERS = {"captum": "captum", "grad-cam": "pytorch_grad_cam"}
 
 
 def measure(net: str, method: str, threads: int, rounds: int, passes: int) -> dict[str, Any]:
-    """By engine: the median of images a second and the greatest of the peaks in MB; ratios to the peers."""
+    """By engine: the median of images a second and the greatest peaks in MB, the process's; ratios to the peers."""
     engines = ["caffepy", *(peer for peer in PEERS if method in saliency_worker.METHODS_OF[peer] and _there(peer))]
     runs: dict[str, list[dict[str, float]]] = {engine: [] for engine in engines}
     for turn in range(rounds):
@@ -31,6 +31,7 @@ def measure(net: str, method: str, threads: int, rounds: int, passes: int) -> di
         found[engine] = {
             "images_per_second": round(1 / seconds, 4),
             "peak_mb": round(max(run["peak_mb"] for run in of_engine), 1),
+            "added_mb": round(max(run["added_mb"] for run in of_engine), 1),
         }
     for peer in engines[1:]:
         ours, theirs = found["caffepy"], found[peer]
