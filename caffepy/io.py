@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from caffepy.errors import ArgumentError, ImageError, MissingFileError, UnknownBlobError
-from caffepy.limits import in_force
+from caffepy.limits import in_force, most_memory, too_much
 from caffepy.proto import caffe_pb2
 from caffepy.proto.files import check_regular
 from caffepy.proto.stored import blob_shape, blob_values, check_count
@@ -17,6 +17,7 @@ from caffepy.proto.stored import blob_shape, blob_values, check_count
 Array = npt.NDArray[Any]
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, MemoryError)
 """What Pillow raises for a damaged picture."""
+_BYTES = 28  # a pixel takes while it is read: decoded, in colour, and three floats of it twice
 _ROWS_AT_ONCE = 32  # of a sampling matrix, per product: few enough to skip its zeros, enough for BLAS
 
 # --- arrays and messages -----------------------------------------------------------------------------------------
@@ -250,6 +251,8 @@ def load_image(filename: str | os.PathLike[str] | IO[bytes], color: bool = True)
         with Image.open(filename, formats=in_force().formats) as picture:
             if picture.width * picture.height > (most := in_force().pixels):
                 raise ValueError(f"{picture.width} x {picture.height} pixels; at most {most} are read")
+            if (size := _BYTES * picture.width * picture.height) > (most := most_memory()):
+                raise ValueError(f"{picture.width} x {picture.height} pixels {too_much(size, most)}")
             pixels = _pixels(picture)
     except MissingFileError:
         raise

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from caffepy.blob import Access, Arrays, Blob, BlobVec, Shape, SyncedArray
 from caffepy.errors import CaffeError, LayerError
 from caffepy.filler import Filler
+from caffepy.limits import most_memory, most_work, too_much, too_much_work
 from caffepy.proto.caffe_pb2 import FillerParameter, LayerParameter
 
 Arity = int | tuple[int, int | None]
@@ -134,6 +135,7 @@ class Layer:
         self.param_propagate_down: list[bool] = []
         self._states: dict[str, State] = {}
         self._workspace, self._workspace_count = SyncedArray(), 0
+        self.work = 0
         self._check_number("bottom", self.bottoms, len(param.bottom))
         self._check_number("top", self.tops, len(param.top))
         if self.same_number and len(param.bottom) != len(param.top):
@@ -214,6 +216,12 @@ class Layer:
         self.fillers.append(Filler(filler, shape, self.error))
         self.param_propagate_down.append(True)
 
+    def keep_weights(self, count: int) -> None:
+        """Take back the declaration of weight blobs beyond the first `count`."""
+        if count < len(self.blobs):
+            del self.blobs[count:], self.fillers[count:], self.param_propagate_down[count:]
+            Blob.changes += 1
+
     @property
     def shown(self) -> Any:
         """What a net's `layers` lists for it: itself, unless a user's own object stands behind it."""
@@ -228,12 +236,32 @@ class Layer:
     def state(self, name: str, shape: Shape, dtype: DTypeLike = np.float32) -> State:
         """Memory of the layer's own, zero at first; asking again under the same name gives it a new shape."""
         state = self._states.setdefault(name, State(dtype, self.error))
+        self.afford(math.prod(shape) * np.dtype(dtype).itemsize, f"{name} of shape {shape}")
         state.shape = shape
         return state
 
     def reserve_workspace(self, count: int) -> None:
         """Ask, in `reshape`, for scratch memory of `count` floats; the layers of a net have it in common."""
+        self.afford(4 * count, "its scratch memory")
         self._workspace_count = count
+
+    def reserve_work(self, work: int, table: int = 0) -> None:
+        """Say, in `reshape` and before anything is done, what a forward pass has to do that its blobs do not tell.
+
+        work    in multiplications; see limits.Limits
+        table   bytes of tables that it makes for that, beyond states and scratch memory
+
+        Raises LayerError where that is more than the limits in force allow.
+        """
+        self.afford(table, "what it looks up")
+        if work > (most := most_work()):
+            raise self.error(f"its forward pass {too_much_work(work, most)}")
+        self.work = work
+
+    def afford(self, size: int, what: str) -> None:
+        """Raise LayerError where so many bytes are more than the limits in force allow, before they are taken."""
+        if size > (most := most_memory()):
+            raise self.error(f"{what} {too_much(size, most)}")
 
     @property
     def workspace_bytes(self) -> int:

@@ -10,8 +10,9 @@ import numpy as np
 from caffepy.cli.command import Subcommand
 from caffepy.cli.options import PLACE_OPTIONS, NetChoice
 from caffepy.cli.pictures import PictureJob
+from caffepy.data.files import read_file
 from caffepy.detector import Detector
-from caffepy.errors import ArgumentError, MissingFileError
+from caffepy.errors import ArgumentError
 from caffepy.limits import Limits
 from caffepy.proto.files import replacing
 from caffepy.proto.hdf5 import new_hdf5
@@ -76,10 +77,8 @@ def _detect(net: Detector, by_image: dict[str, list[list[float]]]) -> list[dict[
 def _read_windows(path: str) -> dict[str, list[list[float]]]:
     """The windows of each picture, named relative to the list."""
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, skipinitialspace=True))
-    except OSError as error:
-        raise MissingFileError(f"cannot read windows {path!r}: {error.strerror}; give a .csv file") from error
+        lines = read_file(path).decode("utf-8").splitlines(keepends=True)
+        rows = list(csv.DictReader(lines, skipinitialspace=True))
     except (UnicodeDecodeError, csv.Error) as error:
         raise ArgumentError(f"windows {path!r} are no CSV text ({error})") from error
     found: dict[str, list[list[float]]] = {}

@@ -10,7 +10,8 @@ import click
 
 from caffepy import io
 from caffepy.cli.options import PLACE_OPTIONS, WEIGHTS_ENDINGS, NetChoice
-from caffepy.errors import ArgumentError, MissingFileError
+from caffepy.data.files import read_file
+from caffepy.errors import ArgumentError
 from caffepy.io import Array
 from caffepy.limits import Limits
 from caffepy.pycaffe.picture_net import PictureNet
@@ -100,9 +101,7 @@ def picture_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _read_list(path: str) -> list[str]:
     """The lines' file names; a label behind, as ImageData layers' lists have, is dropped; relative to the list."""
     try:
-        lines = Path(path).read_text("utf-8").splitlines()
-    except OSError as error:
-        raise MissingFileError(f"--list: cannot read {path!r}: {error.strerror}; give a text file") from error
+        lines = read_file(path).decode("utf-8").splitlines()
     except UnicodeDecodeError as error:
         raise ArgumentError(f"--list: {path!r} is no UTF-8 text ({error}); give a file name in each line") from error
     names = [line.strip() for line in lines if line.strip()]

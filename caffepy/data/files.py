@@ -41,7 +41,7 @@ def read_file(path: PathLike, limit: int = FILE_LIMIT) -> bytes:
     with open_file(path) as file:
         if (size := os.fstat(file.fileno()).st_size) > limit:
             raise DataError(f"{os.fspath(path)!r} has {size} bytes; more than {limit} are not read")
-        return file.read(limit)
+        return file.read(size)
 
 
 def read_lines(path: PathLike) -> list[str]:

@@ -2,7 +2,8 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,27 +11,23 @@ import numpy as np
 from caffepy.blob import Floats, Shape
 from caffepy.data.c_rand import process_rand
 from caffepy.data.files import PathLike, open_file, read_lines
-from caffepy.errors import DataError
+from caffepy.errors import DataError, ProtoError
+from caffepy.proto.hdf5_file import Hdf5Reader
 
 LOAD_LIMIT = 2**31
 """Bytes, as float32, up to which a file's data sets are read whole; beyond, row by row."""
 _MOST = 2**31 - 1
 """Elements of a row: what a blob of Caffe's counts with."""
-_DAMAGED = (OSError, KeyError, RuntimeError, ValueError, TypeError)  # what h5py raises for a damaged file
 
 
 class Hdf5File:
     """The data sets `names` of one file, which have the same number of rows."""
 
     def __init__(self, path: str, names: Sequence[str]) -> None:
-        import h5py
-
         self.path = path
-        open_file(path).close()  # a regular file
-        try:
-            self._file = h5py.File(path, "r")
-        except _DAMAGED as error:
-            raise DataError(f"{path!r} is no whole HDF5 file ({error})") from error
+        open_file(path).close()  # a regular file, and one that may be opened
+        with _as_data():
+            self._file = Hdf5Reader(path)
         try:
             self._sets: list[Any] = [self._open(name) for name in names]
             self.rows: int = self._sets[0].shape[0]
@@ -39,8 +36,12 @@ class Hdf5File:
                     raise DataError(
                         f"{path!r}: data set {name!r} has {dataset.shape[0]} rows, {names[0]!r} has {self.rows}"
                     )
-            if sum(4 * math.prod(dataset.shape) for dataset in self._sets) <= LOAD_LIMIT:
-                self._sets = [self._read(dataset, np.s_[:]) for dataset in self._sets]
+            self._whole = sum(4 * math.prod(dataset.shape) for dataset in self._sets) <= LOAD_LIMIT
+            for name, dataset in zip(names, self._sets, strict=True):
+                with _as_data(f"data set {name!r}: "):
+                    self._file.check(dataset, by_rows=not self._whole)
+            if self._whole:
+                self._sets = [self._read(dataset, ()) for dataset in self._sets]
         except BaseException:
             self._file.close()
             raise
@@ -62,21 +63,9 @@ class Hdf5File:
         self._file.close()
 
     def _open(self, name: str) -> Any:
-        import h5py
-
-        where = f"{self.path!r}, data set {name!r}"
-        try:
-            link = self._file.get(name, getlink=True)
-            if link is None or isinstance(link, h5py.ExternalLink):
-                raise DataError(f"{where}: the file has no such data set; it has {', '.join(sorted(self._file))}")
-            dataset = self._file[name]
-            if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-                raise DataError(f"{where} is no data set that the file itself holds")
-            shape, kind = dataset.shape, dataset.dtype.kind
-        except _DAMAGED as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{where} is damaged ({error})") from error
+        with _as_data(f"data set {name!r}: "):
+            dataset = self._file.dataset(name)
+        where, shape, kind = f"{self.path!r}, data set {name!r}", dataset.shape, dataset.dtype.kind
         if kind not in "fiu":
             raise DataError(f"{where} holds {dataset.dtype}; numbers are read, integers or of floating point")
         if not shape or min(shape) < 1 or math.prod(shape[1:]) > _MOST:
@@ -84,11 +73,17 @@ class Hdf5File:
         return dataset
 
     def _read(self, dataset: Any, what: Any) -> Floats:
-        try:
-            values: Floats = np.asarray(dataset[what]).astype(np.float32, copy=False)
-        except (*_DAMAGED, MemoryError) as error:
-            raise DataError(f"{self.path!r}: data set {dataset.name!r} cannot be read ({error})") from error
+        with _as_data():
+            values: Floats = self._file.read(dataset, what).astype(np.float32, copy=False)
         return values
+
+
+@contextmanager
+def _as_data(what: str = "") -> Iterator[None]:
+    try:
+        yield
+    except ProtoError as error:
+        raise DataError(f"{what}{error}") from error
 
 
 class Hdf5Source:

@@ -10,12 +10,13 @@ from caffepy.data.bilinear import Picture, resize
 from caffepy.data.files import PathLike, read_file
 from caffepy.errors import DataError
 from caffepy.io import DAMAGED
-from caffepy.limits import in_force
+from caffepy.limits import in_force, most_memory, too_much
 
 log = logging.getLogger("caffepy")
 
 _END_OF_JPEG = b"\xff\xd9"
 _ORIENTATION = 274
+_BYTES = 20  # a pixel takes at most while it is decoded
 
 
 def read_picture(path: PathLike, color: bool, height: int = 0, width: int = 0) -> Picture:
@@ -63,6 +64,8 @@ def _decode(data: bytes, color: bool | None, what: str) -> Picture:
     with Image.open(io.BytesIO(data), formats=in_force().formats) as image:
         if image.width * image.height > (most := in_force().pixels):
             raise DataError(f"{what} has {image.width} x {image.height} pixels; at most {most} are read")
+        if (size := _BYTES * image.width * image.height) > (memory := most_memory()):
+            raise DataError(f"{what} has {image.width} x {image.height} pixels, which {too_much(size, memory)}")
         if color is None and _sixteen_bits(image):
             raise DataError(f"{what} has 16 bits a channel, and a net takes 8; convert it, or give force_color")
         turned = color is not None and image.format in ("JPEG", "PNG") and "exif" in image.info

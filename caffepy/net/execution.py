@@ -234,6 +234,7 @@ class Execution:
         `what` tells passes over the same layers apart that do different things. Then comes `ending`, captured with the
         last of them where that is possible.
         """
+        self.budget.check_backward(self.layers)
         callbacks = self.callbacks.before_backward, self.callbacks.after_backward
 
         def layer_backward(i: int) -> None:

@@ -74,7 +74,7 @@ class Net:
             self.execution.turns = sharing.turns(self.execution, memory, keep)
             loaded = files.take_own(self.execution.layers, self.param_owners, own, state)
             if weights is not None:
-                loaded |= files.load(self.execution.layers, self.param_owners, weights).indices
+                loaded |= files.load(self.execution.layers, self.param_owners, weights, fresh=True).indices
             self._fill(loaded)
         if crops := crops_by_guess(self.execution):
             log.warning(
@@ -242,7 +242,8 @@ class Net:
     def copy_from(self, path: files.Path) -> "files.WeightReport":
         """Load weights by layer name from a .caffemodel or .caffemodel.h5.
 
-        Raises WeightsError, before anything is changed, where a layer's blobs do not fit.
+        Raises WeightsError where a layer's blobs do not fit, ProtoError where the file is damaged; the net is then as
+        it was: all is read before anything is replaced.
         """
         with self._lock:
             return files.load(self.execution.layers, self.param_owners, path)

@@ -7,7 +7,7 @@ from os import PathLike
 
 from caffepy import graph
 from caffepy.blob import Blob, Shape
-from caffepy.errors import ProtoError, WeightsError
+from caffepy.errors import CaffeError, ProtoError, WeightsError
 from caffepy.layer import Layer
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter, NetState, ParamSpec
@@ -76,21 +76,24 @@ def settled(param: NetParameter, phase: int) -> NetParameter:
     return param
 
 
-def load(layers: Layers, shared: Shared, path: Path) -> WeightReport:
-    """Copy the file's blobs into the layers of the same names."""
+def load(layers: Layers, shared: Shared, path: Path, *, fresh: bool = False) -> WeightReport:
+    """Copy the file's blobs into the layers of the same names; see `take`."""
     with open_weights(as_path(path, "weights")) as stored:
-        return take(layers, shared, stored)
+        return take(layers, shared, stored, fresh=fresh)
 
 
-def take(layers: Layers, shared: Shared, stored: Weights) -> WeightReport:
+def take(layers: Layers, shared: Shared, stored: Weights, *, fresh: bool = False) -> WeightReport:
     """Copy what is stored into the layers of the same names; nothing is changed where something does not fit.
+
+    fresh   the layers hold nothing yet that could be lost, so that values are read straight into their place; else all
+            are read before any is replaced
 
     Of several layers of one name the first with weights is meant, or in a file by names the last; the last one's stay.
     """
     places = _places(layers, last=stored.by_name)
     each = [(name, blobs) for name, blobs in stored.each if blobs or stored.by_name]
     matched = [(places[name], blobs) for name, blobs in each if name in places]
-    _copy(layers, shared, matched, stored.path)
+    _copy(layers, shared, matched, stored.path, fresh=fresh)
     loaded = dict(matched)
     report = WeightReport(
         [layers[i].name for i in loaded],
@@ -117,7 +120,7 @@ def take_own(layers: Layers, shared: Shared, own: Weights, state: NetState) -> s
     ]
     blobs_of = in_order(kept, (layer.name for layer in layers))
     matched = [(i, blobs) for i, blobs in enumerate(blobs_of) if blobs]
-    _copy(layers, shared, matched, own.path)
+    _copy(layers, shared, matched, own.path, fresh=True)
     return {i for i, _ in matched}
 
 
@@ -162,16 +165,30 @@ def _places(layers: Layers, *, last: bool) -> dict[str, int]:
     return {layer.name: i for some in (False, True) for i, layer in order if bool(layer.blobs) == some}
 
 
-def _copy(layers: Layers, shared: Shared, matched: Sequence[tuple[int, list[StoredBlob]]], path: str) -> None:
-    """Check all, then copy; of several for one layer the last."""
-    for i, blobs in matched:
-        elsewhere = {k for owner, k in shared if owner == i}
-        shapes = layers[i].adopt([blob.shape for blob in blobs])
-        found = {blob.index: (shape, blob.legacy) for blob, shape in zip(blobs, shapes, strict=True)}
-        _check(layers[i], found, elsewhere, path)
-    for i, blobs in dict(matched).items():
-        for blob in blobs:
-            blob.copy_into(layers[i].blobs[blob.index].data)
+def _copy(
+    layers: Layers, shared: Shared, matched: Sequence[tuple[int, list[StoredBlob]]], path: str, *, fresh: bool
+) -> None:
+    """Check all, read all unless the layers are `fresh`, then copy; of several for one layer the last."""
+    chosen = dict(matched)
+    before = {i: len(layers[i].blobs) for i in chosen}
+    try:
+        for i, blobs in matched:
+            elsewhere = {k for owner, k in shared if owner == i}
+            shapes = layers[i].adopt([blob.shape for blob in blobs])
+            found = {blob.index: (shape, blob.legacy) for blob, shape in zip(blobs, shapes, strict=True)}
+            _check(layers[i], found, elsewhere, path)
+        read = {i: [None if fresh else blob.array() for blob in blobs] for i, blobs in chosen.items()}
+    except CaffeError:
+        for i, count in before.items():
+            layers[i].keep_weights(count)
+        raise
+    for i, blobs in chosen.items():
+        for blob, values in zip(blobs, read.pop(i), strict=True):
+            place = layers[i].blobs[blob.index].data
+            if values is None:
+                blob.copy_into(place)
+            else:
+                place[...] = values.reshape(place.shape)
         layers[i].loaded()
 
 

@@ -10,6 +10,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from numpy.typing import NDArray
 
 from caffepy.errors import ArgumentError, ProtoError
+from caffepy.limits import most_memory, too_much
 from caffepy.proto.caffe_pb2 import BlobProto, NetParameter
 from caffepy.proto.wire import VARINT
 
@@ -18,6 +19,7 @@ Layerwise = Sequence[Sequence[FloatArray]]
 """The blobs of each layer of a net, in its order."""
 
 _MOST_AXES = 32  # kMaxBlobAxes: blob.hpp
+_MOST = 2**60  # values that NumPy can count the bytes of, be they float64
 _LEGACY = ("num", "channels", "height", "width")
 
 
@@ -34,8 +36,10 @@ def blob_shape(proto: BlobProto) -> tuple[int, ...]:
     shape = (proto.num, proto.channels, proto.height, proto.width) if is_legacy(proto) else tuple(proto.shape.dim)
     if (width := _c3d_width(proto)) is not None:
         shape = (*shape, width)
-    if len(shape) > _MOST_AXES or any(axis < 0 for axis in shape):
-        raise ProtoError(f"a blob has the shape {shape}; axes are at most {_MOST_AXES} and not negative")
+    if len(shape) > _MOST_AXES or any(axis < 0 for axis in shape) or prod(max(1, axis) for axis in shape) > _MOST:
+        raise ProtoError(
+            f"a blob has the shape {shape}; axes are at most {_MOST_AXES} and not negative, their product has 60 bits"
+        )
     return shape
 
 
@@ -124,7 +128,9 @@ class StoredBlob:
             self._read(out)
 
     def array(self) -> FloatArray:
-        """The values in a new array of the blob's shape."""
+        """The values in a new array of the blob's shape. Raises as `copy_into`, and ProtoError where memory lacks."""
+        if (size := 4 * self.count) > (most := most_memory()):
+            raise ProtoError(f"a blob of shape {self.shape} {too_much(size, most)}")
         out = np.empty(self.shape, np.float32)
         self.copy_into(out)
         return out

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 
-from caffepy.errors import ArgumentError, MissingFileError, nearest
+from caffepy.data.files import read_file
+from caffepy.errors import ArgumentError, nearest
 
 _WORDNET_ID = re.compile(r"n\d{8}\s+")
 _SHOWN = 8
@@ -17,9 +17,7 @@ def read_labels(path: str | PathLike[str], classes: int | None = None) -> list[s
     Raises MissingFileError or ArgumentError.
     """
     try:
-        text = Path(path).read_text("utf-8-sig")
-    except OSError as error:
-        raise MissingFileError(f"cannot read labels {str(path)!r}: {error.strerror}; give a text file") from error
+        text = read_file(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ArgumentError(f"labels {str(path)!r} are no UTF-8 text ({error}); give one label a line") from error
     labels = [_WORDNET_ID.sub("", line.strip(), count=1) for line in text.splitlines() if line.strip()]

@@ -1,8 +1,10 @@
 """From a picture to a net's input, as pycaffe's classification scripts do it, and back."""
 
 from dataclasses import dataclass
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Literal
 
 import numpy as np
@@ -11,8 +13,10 @@ from google.protobuf.message import DecodeError
 
 from caffepy import io
 from caffepy.blob import Floats, Shape
-from caffepy.errors import ArgumentError, MissingFileError, ProtoError
+from caffepy.data.files import read_file
+from caffepy.errors import ArgumentError, ProtoError
 from caffepy.proto.caffe_pb2 import BlobProto
+from caffepy.proto.stored import blob_array
 
 IMAGENET_MEAN = "104,117,123"
 """B, G, R on a scale of 0 to 255: what most published ImageNet nets in Caffe's format were trained with."""
@@ -113,20 +117,22 @@ def read_mean(text: str | PathLike[str], shape: Shape) -> Floats:
     return mean if mean.ndim == 1 or mean.shape == shape else mean.mean(axis=(1, 2))
 
 
+_OF_NUMPY = (ValueError, TypeError, SyntaxError, TokenError, EOFError, OverflowError, MemoryError, RecursionError)
+"""What numpy raises for a .npy file that is damaged: its header is Python text."""
+
+
 def _read_mean_file(path: Path) -> Floats:
     if path.suffix not in (".npy", ".binaryproto"):
         raise ArgumentError(
             f"mean {str(path)!r} is neither numbers (such as {IMAGENET_MEAN}) nor the name of a .npy or "
             ".binaryproto file"
         )
+    content = read_file(path)
     try:
         if path.suffix == ".npy":
-            with path.open("rb") as file:
-                return np.asarray(np.lib.format.read_array(file, allow_pickle=False), np.float32)
-        return np.asarray(io.blobproto_to_array(BlobProto.FromString(path.read_bytes())), np.float32)
-    except OSError as error:
-        raise MissingFileError(f"cannot read the mean {str(path)!r}: {error.strerror or error}") from error
-    except (ValueError, EOFError, DecodeError) as error:
+            return np.asarray(np.lib.format.read_array(BytesIO(content), allow_pickle=False), np.float32)
+        return blob_array(BlobProto.FromString(content))
+    except (*_OF_NUMPY, DecodeError) as error:
         raise ProtoError(f"mean {str(path)!r} is no whole {path.suffix} file ({error})") from error
 
 

@@ -7,9 +7,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from io import StringIO
 from os import PathLike
 
-from caffepy.errors import MissingFileError, ProtoError
+from caffepy.data.files import read_file
+from caffepy.errors import ProtoError
 from caffepy.proto.files import replacing
 
 Row = dict[str, float]
@@ -45,11 +47,7 @@ def parse_log(path: str | PathLike[str]) -> Log:
     its row; the first row, where none was, takes the second's. Raises MissingFileError; ProtoError where there is no
     iteration.
     """
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            found = _Reader().read(file)
-    except OSError as error:
-        raise MissingFileError(f"{os.fspath(path)}: cannot be read: {error.strerror}") from error
+    found = _Reader().read(StringIO(read_file(path).decode("utf-8", "replace"), newline=None))
     if not (found.train or found.test or found.loss):
         raise ProtoError(f"{os.fspath(path)}: no iteration is logged in it; expected a log of caffe train")
     for rows in (found.train, found.test):

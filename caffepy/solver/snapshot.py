@@ -16,6 +16,7 @@ from caffepy.proto.caffe_pb2 import SolverParameter, SolverState
 from caffepy.proto.caffemodel import blob_array
 from caffepy.proto.files import HEAD, kind_of, open_binary, remedy, replacing
 from caffepy.proto.hdf5 import new_hdf5
+from caffepy.proto.hdf5_file import open_hdf5
 from caffepy.proto.wire import prefix
 from caffepy.solver.log import say
 
@@ -154,17 +155,16 @@ def _write_string(file: Any, name: str, text: bytes) -> None:
 
 
 def _read_hdf5(path: str) -> State:
-    import h5py
-
     try:
-        with h5py.File(path, "r") as file:
-            name = file["learned_net"][()] if "learned_net" in file else b""
-            history = file["history"]
+        with open_hdf5(path) as file:
+            step = file.values("current_step") if "current_step" in file.names else np.zeros(1)
+            name = file.values("learned_net", text=True) if "learned_net" in file.names else np.zeros(1, "S1")
+            _, history = next(file.walk("history"))
             return State(
-                int(np.ravel(file["iter"][()])[0]),
-                os.fsdecode(name if isinstance(name, bytes) else bytes(np.ravel(name)[0])).rstrip("\0"),
-                int(np.ravel(file["current_step"][()])[0]) if "current_step" in file else 0,
-                [np.asarray(history[str(i)], np.float32) for i in range(len(history))],
+                int(np.ravel(file.values("iter"))[0]),
+                os.fsdecode(bytes(np.ravel(name)[0])).rstrip("\0"),
+                int(np.ravel(step)[0]),
+                [np.asarray(file.values(f"history/{i}"), np.float32) for i in range(len(history))],
             )
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+    except (ProtoError, ValueError, TypeError, IndexError) as error:
         raise ProtoError(f"{path}: not a whole HDF5 solverstate ({error}); copy or write it again") from error

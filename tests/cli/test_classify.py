@@ -66,7 +66,7 @@ def test_many_pictures_from_a_list_in_batches(tmp_path: Path) -> None:
         (["{model}", "{weights}", "none.png"], 1, "cannot open 'none.png'"),
         (["{model}", "{weights}", "{labels}"], 1, "is no picture"),
         (["{model}", "{weights}", "{image}", "--image-size", "11"], 1, "the net's input is 12x10; give at least that"),
-        (["{model}", "{weights}", "--list", "none.txt"], 1, "--list: cannot read 'none.txt'"),
+        (["{model}", "{weights}", "--list", "none.txt"], 1, "'none.txt' cannot be opened"),
         (["{model}", "{weights}", "{image}", "--labels", "{weights}"], 1, "no UTF-8 text"),
     ],
 )

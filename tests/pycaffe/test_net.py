@@ -357,7 +357,7 @@ def test_suggestions_mind_no_case(type_name: str, near: str) -> None:
 @pytest.mark.parametrize("dims", ["1000000000000", "1000000 dim: 1000000 dim: 1000000 dim: 1000000"])
 def test_what_no_machine_can_hold_is_told_with_the_layer(dims: str) -> None:
     text = 'layer {{ name: "in" type: "Input" top: "x" input_param {{ shape {{ dim: {} }} }} }}'
-    with pytest.raises(LayerError, match=r"layer 'in' \(Input\): top 'x' of shape .* needs 4,000.* GB of memory"):
+    with pytest.raises(LayerError, match=r"layer 'in' \(Input\): top 'x' of shape .* needs 4.0( TB|e24 bytes) of"):
         make(text.format(dims))
     net = make(text.format(2))
     net.blobs["x"].reshape(10**12)
@@ -381,8 +381,11 @@ def test_reshape_takes_arrays() -> None:
     ("limit", "message"),
     [
         ("1KB", r"layer 'data' \(Input\): top 'data' of shape .* needs 0.002 MB of memory, and there are 0.001 MB"),
-        ("1600", r"layer 'conv1' \(Convolution\): its forward pass needs|with the other layers the net needs"),
-        ("9 KB", r"layer '\w+' .*with the other layers the net needs .* MB of memory, and there are 0.009 MB"),
+        (
+            "1600",
+            r"layer 'conv1' \(Convolution\): .* (pass|memory|net) needs",
+        ),
+        ("99 KB", r"layer '\w+' .*with the other layers the net needs .* MB of memory, and there are 0.099 MB"),
         ("many", "CAFFEPY_MEMORY_LIMIT is 'many'; give bytes, or 500MB, or 8GB"),
     ],
 )

@@ -41,6 +41,7 @@ class InnerDistance(Layer):
                 f"bottom {self.param.bottom[0]!r} has shape {bottom}; the weights {self.blobs[0].shape} need "
                 f"{self.inputs} values behind the first axis"
             )
+        self.reserve_work(self.blobs[0].count * bottom[0])
         return [(bottom[0], self.blobs[0].shape[0])]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:

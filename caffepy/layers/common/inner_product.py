@@ -54,6 +54,7 @@ class InnerProduct(Layer):
                 f"{math.prod(bottom[self.axis :])} values; the weights {self.blobs[0].shape} need {self.inputs}"
             )
         self.row_bottoms = (0,) if self.axis else ()
+        self.reserve_work(self.blobs[0].count * math.prod(bottom[: self.axis]))
         self.reserve_workspace(workspace_count(math.prod(bottom[: self.axis]), self.blobs[0].shape))
         if self.normalizes:
             self.lengths: State = self.state("lengths", (self.num_output,))

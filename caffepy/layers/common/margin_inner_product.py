@@ -64,6 +64,7 @@ class MarginInnerProduct(LabelChecks):
         self.cosines: State = self.state("cosines", (self.num,))
         self.along: State = self.state("along", (self.num,))
         self.score_diff: State = self.state("score_diff", (self.num, outputs))
+        self.reserve_work(self.blobs[0].count * self.num)
         self.reserve_workspace(workspace_count(self.num, self.blobs[0].shape))
         return [(*features[: self.axis], outputs), (1,)][: len(self.param.top)]
 

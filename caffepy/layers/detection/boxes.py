@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffepy.blob import Floats
+from caffepy.limits import STEP
 from caffepy.proto.caffe_pb2 import PriorBoxParameter
 
 Indices = NDArray[np.intp]
@@ -32,6 +33,11 @@ def overlaps(first: Floats, second: Floats, border: int = 0, *, of_smaller: bool
     of_first, of_second = areas(first, border), areas(second, border)
     whole = np.minimum(of_first, of_second) if of_smaller else of_first + of_second - shared
     return np.where(shared > 0, shared / whole, np.float32(0))
+
+
+def suppression_work(boxes: int) -> int:
+    """What `suppress` has to do for so many boxes, see limits.Limits."""
+    return boxes * (STEP + 10 * boxes) + STEP
 
 
 def suppress(

@@ -9,6 +9,7 @@ from caffepy.data.files import read_lines
 from caffepy.layer import Layer, register
 from caffepy.layers.detection.boxes import best_first, overlaps
 from caffepy.layers.detection.detection import known_objects
+from caffepy.limits import STEP
 
 
 @register("DetectionEvaluate", bottoms=2, tops=1)
@@ -33,7 +34,6 @@ class DetectionEvaluate(Layer):
             raise self.error("give num_classes, at least 1")
         if p.overlap_threshold <= 0:
             raise self.error(f"overlap_threshold: {p.overlap_threshold:g} must be above 0")
-        self.labels = [label for label in range(p.num_classes) if label != p.background_label_id]
         self.sizes: Floats | None = None
         self.seen = 0
 
@@ -42,7 +42,9 @@ class DetectionEvaluate(Layer):
             shape = bottom_shapes[index]
             if len(shape) != 4 or shape[:2] != (1, 1) or shape[3] != numbers:
                 raise self.error(f"bottom {self.param.bottom[index]!r} must be (1, 1, rows, {numbers}), got {shape}")
-        return [(1, 1, len(self.labels) + bottom_shapes[0][2], 5)]
+        self.classes = self.p.num_classes - (0 <= self.p.background_label_id < self.p.num_classes)
+        self.reserve_work(STEP * self.classes)
+        return [(1, 1, self.classes + bottom_shapes[0][2], 5)]
 
     def differentiable(self, bottom_index: int) -> bool:
         return False
@@ -52,8 +54,9 @@ class DetectionEvaluate(Layer):
         found = found[found[:, 0] != -1]
         objects = known_objects(self, 1, bottom[1].data[0, 0], self.p.num_classes, self.p.background_label_id)
         counted = objects[self.p.evaluate_difficult_gt | (objects[:, 7] == 0)]
-        number = [np.count_nonzero(counted[:, 1] == label) for label in self.labels]
-        rows = [np.array([(-1, *of, -1, -1) for of in zip(self.labels, number, strict=True)]).reshape(-1, 5)]
+        labels = [label for label in range(self.p.num_classes) if label != self.p.background_label_id]
+        number = [np.count_nonzero(counted[:, 1] == label) for label in labels]
+        rows = [np.array([(-1, *of, -1, -1) for of in zip(labels, number, strict=True)]).reshape(-1, 5)]
         for item in np.unique(found[:, 0]):
             scale = self._next_size()
             of_item = found[found[:, 0] == item]

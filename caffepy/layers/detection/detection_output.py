@@ -9,7 +9,7 @@ import numpy as np
 from caffepy.blob import Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import register
-from caffepy.layers.detection.boxes import decode
+from caffepy.layers.detection.boxes import decode, suppression_work
 from caffepy.layers.detection.detection import SSD, Counted
 from caffepy.layers.detection.nms import keep_best, nms, write_detections
 
@@ -59,6 +59,7 @@ class DetectionOutput(SSD, Counted):
                     f"{self.priors} priors of {bottom_shapes[0][0]} items"
                 )
         items, most = bottom_shapes[0][0], self.priors if self.top_k is None else min(self.priors, self.top_k)
+        self.reserve_work(items * self.classes * suppression_work(most))
         self.reserve_lists(items, self.classes, self.loc_classes, self.priors, most)
         classes = self.classes - (0 <= p.background_label_id < self.classes)
         of_item = classes * most if p.keep_top_k < 0 else min(classes * most, p.keep_top_k)

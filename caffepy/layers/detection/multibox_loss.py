@@ -1,5 +1,6 @@
 """MultiBoxLoss: how far an SSD's predictions are from the objects that are there."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,7 @@ from caffepy.layers.loss.loss import Loss, loss_normalizer
 from caffepy.layers.loss.sigmoid_cross_entropy_loss import sigmoid_cross_entropy_loss_backward
 from caffepy.layers.loss.smooth_l1_loss import smooth_l1_loss_backward
 from caffepy.layers.loss.softmax_loss import softmax_loss_backward
+from caffepy.limits import STEP
 from caffepy.proto.caffe_pb2 import MultiBoxLossParameter
 
 NONE, MAX_NEGATIVE = MultiBoxLossParameter.NONE, MultiBoxLossParameter.MAX_NEGATIVE
@@ -75,6 +77,8 @@ class MultiBoxLoss(SSD, Loss):
         objects = bottom_shapes[3]
         if not objects or objects[-1] != 8:
             raise self.error(f"bottom {self.param.bottom[3]!r} must have 8 numbers for each object, got {objects}")
+        pairs = math.prod(objects) // 8 * self.priors
+        self.reserve_work(bottom_shapes[0][0] * self.loc_classes * STEP + 10 * pairs)
         return super().reshape(bottom_shapes)
 
     def differentiable(self, bottom_index: int) -> bool:

@@ -78,9 +78,9 @@ class PriorBox(Layer):
             image_h, image_w = self.expect_axes(bottom_shapes, 1, 4)[2:]
         step_h = p.step_h or p.step or image_h / max(1, height)
         step_w = p.step_w or p.step or image_w / max(1, width)
-        boxes = self._boxes((height, width), (image_h, image_w), (step_h, step_w))
-        top = 1, 2, boxes.size
+        top = 1, 2, 4 * height * width * len(self.sizes) * len(self.centres)
         self.priors: State = self.state("priors", top)
+        boxes = self._boxes((height, width), (image_h, image_w), (step_h, step_w))
         self.priors.set([[boxes, np.resize(self.variance, boxes.size)]])
         return [top]
 

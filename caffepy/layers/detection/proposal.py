@@ -9,7 +9,7 @@ import numpy as np
 from caffepy.blob import Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import register
-from caffepy.layers.detection.boxes import decode
+from caffepy.layers.detection.boxes import decode, suppression_work
 from caffepy.layers.detection.detection import Counted
 from caffepy.layers.detection.nms import nms, write_regions
 from caffepy.proto.caffe_pb2 import PriorBoxParameter
@@ -59,6 +59,7 @@ class Proposal(Counted):
         number = anchors * math.prod(extent)
         self.looked = min(number, p.pre_nms_topn or number)
         most = min(self.looked, p.post_nms_topn or number)
+        self.reserve_work(items * suppression_work(self.looked))
         self.reserve_lists(items, 1, 1, number, most)
         self.memory["anchors"] = self.state("anchors", self.anchors.shape)
         self.memory["anchors"].set(self.anchors)

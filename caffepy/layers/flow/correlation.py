@@ -1,6 +1,7 @@
 """Correlation and Correlation1D: how alike the patches of two feature maps are, at many displacements."""
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, register
+from caffepy.limits import STEP
 from caffepy.proto.caffe_pb2 import CorrelationParameter
 
 
@@ -75,6 +77,9 @@ class Correlation(Layer):
             )
         self.top_sizes = -(-rooms[0] // patches.stride_1), -(-rooms[1] // patches.stride_1)
         self.channels = first[1]
+        shifts = patches.grid_height * patches.grid_width
+        products = first[0] * shifts * math.prod(self.top_sizes) * self.channels
+        self.reserve_work(patches.kernel_size**2 * (products + STEP * shifts))
         return [(first[0], patches.grid_height * patches.grid_width, *self.top_sizes)]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:

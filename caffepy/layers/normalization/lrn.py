@@ -9,6 +9,7 @@ from caffepy.blob import Arrays, Floats, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers.normalization import lrn_plan
+from caffepy.limits import ENTRY
 from caffepy.proto.caffe_pb2 import LRNParameter
 
 
@@ -36,6 +37,7 @@ class LRN(Layer):
         self.extent = channels, height, width
         self.scale: State = self.state("scale", bottom_shapes[0])
         around = self.local_size - 1
+        self.reserve_work((2 if self.within else 1) * self.local_size * (math.prod(bottom_shapes[0]) + ENTRY))
         if self.within:
             padded = channels * ((height + around) * (width + around) + (height + around) * width)
         else:

@@ -16,6 +16,7 @@ from caffepy.layers.common.inner_product import (
     workspace_count,
 )
 from caffepy.layers.common.scale import scale_forward
+from caffepy.limits import STEP
 
 
 class Recurrent(Layer):
@@ -85,6 +86,9 @@ class Recurrent(Layer):
             )
         (self.steps, num), outputs = bottom_shapes[0][:2], self.num_output
         rows = self.gates * outputs
+        weights = [blob.shape for blob in self.blobs if len(blob.shape) == 2]
+        products = sum(math.prod(shape) for shape in weights) * num
+        self.reserve_work(self.steps * (products + len(weights) * STEP))
         self.sums: State = self.state("sums", (self.steps, num, rows))
         self.sums_diff: State = self.state("sums_diff", (self.steps, num, rows))
         self.hidden_sums: State = self.state("hidden_sums", (num, rows))
@@ -93,7 +97,6 @@ class Recurrent(Layer):
         self.before: State = self.state("before", (self.steps, num, outputs))
         self.hidden_diff: State = self.state("hidden_diff", (num, outputs))
         self.carried = [self.state(f"carried_{name}", (1, num, outputs)) for name in self.states]
-        weights = [blob.shape for blob in self.blobs if len(blob.shape) == 2]
         self.reserve_workspace(max(workspace_count(n, shape) for n in (num, self.steps * num) for shape in weights))
         return [(self.steps, num, outputs), *[(1, num, outputs)] * self.exposed]
 

@@ -8,6 +8,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.layer import Layer, register
 from caffepy.layers.segmentation.permutohedral import Lattice
+from caffepy.limits import STEP
 from caffepy.proto.caffe_pb2 import FillerParameter, MultiStageMeanfieldParameter
 
 
@@ -87,6 +88,8 @@ class MultiStageMeanfield(Layer):
                     f"bottom {self.param.bottom[i]!r} has shape {bottom_shapes[i]}; with unaries of {unary} it must be "
                     f"{wanted}"
                 )
+        iterations = self.param.multi_stage_meanfield_param.num_iterations
+        self.reserve_work(n * iterations * (20 * c * h * w + 20 * STEP), 4 * n * iterations * c * h * w)
         rows, columns = np.divmod(np.arange(h * w), w)
         self.places: Floats = np.stack([columns, rows], axis=1).astype(np.float32)
         self.spatial = self._filter(self.places / self.param.multi_stage_meanfield_param.theta_gamma)

@@ -26,7 +26,7 @@ class _AlongAxis(Layer):
         inner = math.prod(whole[axis + 1 :])
         self.runs, self.run = math.prod(whole[:axis]), whole[axis] * inner
         self.sizes = [extent * inner for extent in extents]
-        self.offsets = [sum(self.sizes[:i]) for i in range(len(extents))]
+        self.offsets = [0, *itertools.accumulate(self.sizes)][: len(extents)]
 
     def _join(self, parts: Sequence[Floats], whole: Floats) -> None:
         for part, size, offset in zip(parts, self.sizes, self.offsets, strict=True):

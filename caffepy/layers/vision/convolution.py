@@ -15,6 +15,7 @@ from caffepy.layers.vision import convolution_plan, depthwise
 from caffepy.layers.vision.arranged import Shifts
 from caffepy.layers.vision.im2col import Columns, Unfolding
 from caffepy.layers.vision.window import Window
+from caffepy.limits import ENTRY
 
 
 class BaseConvolution(Layer):
@@ -67,8 +68,10 @@ class BaseConvolution(Layer):
             if shape != first:
                 raise self.error(f"all bottoms must have one shape, got {first} and {shape} in {name!r}")
 
-    def reserve(self, num: int, extent: Shape) -> None:
+    def reserve(self, num: int, extent: Shape, positions: int) -> None:
         """Ask for the workspace that the operations need for `num` images of that extent."""
+        taps = ENTRY * math.prod(self.window.kernel)
+        self.reserve_work(self.blobs[0].count * num * positions * len(self.param.bottom) + taps, taps)
         sizes = num, extent, self.blobs[0].shape, self.window, self.group
         self.reserve_workspace(max(workspace_count(*sizes), convolution_plan.workspace_count(*sizes)))
 
@@ -90,7 +93,7 @@ class Convolution(BaseConvolution):
         if min(positions, default=1) < 1:
             raise self.error(f"the window {self.window} does not fit into the bottom, whose shape is {bottom}")
         self.positions = math.prod(positions)
-        self.reserve(self.num, extent)
+        self.reserve(self.num, extent, self.positions)
         self.row_bottoms = range(len(bottom_shapes)) if self.axis else ()
         return [(*bottom[: self.axis], self.num_output, *positions)] * len(bottom_shapes)
 

@@ -39,7 +39,7 @@ class Deconvolution(BaseConvolution):
         if min(extent, default=1) < 1:
             raise self.error(f"pad leaves nothing of the top: bottom shape {bottom} and {self.window} give {extent}")
         self.inner = math.prod(extent)
-        self.reserve(self.num, extent)
+        self.reserve(self.num, extent, math.prod(bottom[self.axis + 1 :]))
         self.row_bottoms = range(len(bottom_shapes)) if self.axis else ()
         return [(*bottom[: self.axis], self.num_output, *extent)] * len(bottom_shapes)
 

@@ -15,6 +15,7 @@ from caffepy.layer import Layer, State, register
 from caffepy.layers.basis.elementwise import BLOCK
 from caffepy.layers.vision.arranged import Shifts, cut
 from caffepy.layers.vision.window import Window
+from caffepy.limits import ENTRY, STEP
 
 COLUMNS = 1 << 21
 """About how many elements of the column matrix are made at a time: of some images, or of some rows of one."""
@@ -165,12 +166,17 @@ class Im2col(Layer):
         positions = self.window.positions(extent)
         if min(positions, default=1) < 1:
             raise self.error(f"the window {self.window} does not fit into the bottom, whose shape is {bottom}")
+        taps, padded = (
+            math.prod(self.window.kernel),
+            math.prod(e + 2 * p for e, p in zip(extent, self.window.pad, strict=True)),
+        )
+        self.pixels: State = self.state("pixels", (taps, math.prod(positions)), np.int32)
+        self.places: State = self.state("places", (taps, math.prod(extent)), np.int32)
+        self.reserve_work(STEP * taps, 4 * padded + ENTRY * taps)
         pixels = self._pixels(extent, positions)
         places = np.full((len(pixels), math.prod(extent)), -1, np.int32)
         for seen, at in zip(pixels, places, strict=True):
             at[seen[seen >= 0]] = np.flatnonzero(seen >= 0)
-        self.pixels: State = self.state("pixels", pixels.shape, np.int32)
-        self.places: State = self.state("places", places.shape, np.int32)
         self.pixels.set(pixels)
         self.places.set(places)
         self.sizes = len(pixels), pixels.shape[1], places.shape[1]

@@ -15,6 +15,7 @@ from caffepy.layers.vision.arranged import BLOCK, Shifts, cut, shifts_of
 from caffepy.layers.vision.global_pooling import LOWEST
 from caffepy.layers.vision.pooling_nd import Box, Chain, steps_of
 from caffepy.layers.vision.window import PoolingWindow
+from caffepy.limits import ENTRY
 from caffepy.proto.caffe_pb2 import TRAIN, PoolingParameter
 from caffepy.rng import kernel_seed
 
@@ -84,6 +85,7 @@ class Pooling(Layer):
             self.mask = self.state("mask", top_shape, np.int32)
         if self.draws:
             self.seed: State = self.state("seed", (1,), np.int32)
+        self.reserve_work(window.work(num * channels, *pooled), ENTRY * window.taps)
         shifts = shifts_of(*self.extent, window)
         planes = shifts.together(num * channels)
         self.reserve_workspace(shifts.arranged_count(planes) + planes * shifts.size)

@@ -13,6 +13,7 @@ from caffepy.blob import Floats, Shape
 from caffepy.layer import Layer, State
 from caffepy.layers.vision.arranged import shifts_of
 from caffepy.layers.vision.window import Error, PoolingWindow
+from caffepy.limits import ENTRY
 from caffepy.proto.caffe_pb2 import PoolingParameter
 
 
@@ -82,7 +83,7 @@ class Chain:
         self._values: list[State] = []
         self._diffs: list[State] = []
         self._masks: list[State] = []
-        workspace = 0
+        workspace = work = 0
         for i, (planes, extent, window) in enumerate(steps):
             size = planes, *extent[2:]
             if i + 1 < len(steps):
@@ -90,6 +91,8 @@ class Chain:
                 self._diffs.append(layer.state(f"diffs{i}", size))
             if masks:
                 self._masks.append(layer.state(f"mask{i}", size, "int32"))
+            work += window.work(planes, *extent[2:])
+            layer.reserve_work(work, ENTRY * window.taps)
             shifts = shifts_of(*extent, window)
             together = shifts.together(planes)
             workspace = max(workspace, shifts.arranged_count(together) + together * shifts.size)

@@ -54,6 +54,7 @@ class Resample(Layer):
         if min(h, w, height, width) < 1:
             raise self.error(f"cannot make {height} x {width} of bottom shape {(n, c, h, w)}; give 1 x 1 at least")
         self.sizes = h, w, height, width
+        self.reserve_work(10 * (h * height + w * width), 40 * (h * height + w * width))
         fy, fx = np.float32(h) / np.float32(height), np.float32(w) / np.float32(width)
         antialias = self.param.resample_param.antialias and bool(fx > 1 or fy > 1)
         rows = self._matrix(h, np.arange(height, dtype=np.float32) * fy + fx / 2 - np.float32(0.5), fy, antialias)

@@ -49,6 +49,7 @@ class Resize(Layer):
 
     def lay_out(self, bottom: Shape, height: int, width: int, last: bool = False) -> Shape:
         """Settle the sizes, channels being the last axis or the second; returns the top's shape."""
+        self.afford(4 * bottom[0] * bottom[3 if last else 1] * height * width, f"a top of {height} x {width}")
         if height < 1 or width < 1:
             raise self.error(f"the top would be {height} x {width} for bottom shape {bottom}; make it 1 x 1 at least")
         if not math.prod(bottom[1:3] if last else bottom[2:]):
@@ -97,10 +98,10 @@ class Nearest(Resize):
         )
 
     def _states_of(self, axis: str, line: Line, extent: int, resized: int) -> tuple[State, State]:
-        shown = [min(max((i * line.step + line.first) // line.parts, 0), extent - 1) for i in range(resized)]
-        first = np.searchsorted(shown, range(extent + 1))
         there = self.state(f"shown_{axis}", (resized,), np.int32)
         back = self.state(f"first_{axis}", (extent + 1,), np.int32)
+        shown = ((np.arange(resized) * line.step + line.first) // line.parts).clip(0, extent - 1)
+        first = np.searchsorted(shown, np.arange(extent + 1))
         there.set(shown)
         back.set(first)
         return there, back

@@ -1,5 +1,6 @@
 """SPP: spatial pyramid pooling, an image of any size to a row of fixed length."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
 from caffepy.layers.vision.global_pooling import LOWEST
+from caffepy.limits import STEP
 from caffepy.proto.caffe_pb2 import SPPParameter
 
 
@@ -42,6 +44,9 @@ class SPP(Layer):
                         f"{1 << level} windows; lower pyramid_height {self.pyramid_height}"
                     )
         self.extent = channels, height, width, self.pyramid_height
+        self.reserve_work(
+            STEP * _first_bin(self.pyramid_height) + self.pyramid_height * math.prod(bottom_shapes[0]),
+        )
         top = (num, channels * _first_bin(self.pyramid_height)) + ((1, 1) if self.pyramid_height == 1 else ())
         if self.pool == SPPParameter.MAX:
             self.mask: State = self.state("mask", top, np.int32)

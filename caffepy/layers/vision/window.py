@@ -7,6 +7,7 @@ import numpy as np
 
 from caffepy.blob import Floats, Ints, Shape
 from caffepy.errors import LayerError
+from caffepy.limits import ENTRY
 from caffepy.proto.caffe_pb2 import ConvolutionParameter, PoolingParameter
 
 Error = Callable[[str], LayerError]
@@ -89,6 +90,15 @@ class PoolingWindow:
         if pad[0] >= kernel[0] or pad[1] >= kernel[1]:
             raise error(f"pad must be smaller than the kernel, got {window}")
         return window
+
+    @property
+    def taps(self) -> int:
+        """Pixels of a window."""
+        return self.kernel_h * self.kernel_w
+
+    def work(self, planes: int, pooled_height: int, pooled_width: int) -> int:
+        """What it is to look at every window of so many planes, tap by tap; see limits.Limits."""
+        return self.taps * (planes * pooled_height * pooled_width + ENTRY)
 
     def pooled(self, height: int, width: int, *, round_up: bool) -> tuple[int, int]:
         """How many windows there are along both axes; below 1 where the image is too small.
