@@ -24,7 +24,9 @@ class _Unfilled(Net):
 def info(net: NetChoice, batch: int | None, as_json: bool) -> None:
     """Print MODEL's layers: type, top shapes, parameters, products, memory of the tops, receptive field; and totals.
 
-    The last line is about blobs' memory: with a buffer for each, and where they take turns in the same.
+    The last lines are about memory: of blobs, with a buffer for each, and where they take turns in the same; and of all
+    that a pass takes, and what it has to do. None of it is taken; CAFFEPY_MEMORY_LIMIT=1TB looks at what is larger than
+    this machine.
     A receptive field is how many pixels of the input one element depends on, and how far apart those of neighbours
     are. With WEIGHTS it is checked that they fit, and layers without weights in the file are named.
     """

@@ -171,7 +171,6 @@ class GradientPass:
             plan = plans.plan_gradient(execution.wiring, execution.facts, injected, wanted)
             for i, propagate_down in plan.steps:
                 execution.check_overwritten(i, propagate_down, weights=False)
-            execution.budget.check_diffs(execution.layers, (i for i, _ in plan.steps))
             self._schedules[key] = Schedule(execution, self._diffs, plan, key)
         return self._schedules[key]
 

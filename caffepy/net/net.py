@@ -70,7 +70,7 @@ class Net:
             state.CopyFrom(own.net.state)
             state.MergeFrom(NetState(phase=phase, level=level, stage=stages))  # type: ignore[arg-type]
             self.param = graph.insert_splits(files.settled(graph.filter_net(own.net, state), phase))
-            self._build()
+            self._build(takes_turns=memory == "inference")
             self.execution.turns = sharing.turns(self.execution, memory, keep)
             loaded = files.take_own(self.execution.layers, self.param_owners, own, state)
             if weights is not None:
@@ -84,12 +84,13 @@ class Net:
             )
         log.info("net %r: %d layers, outputs %s", self.param.name, len(self.execution.layers), ", ".join(self.outputs))
 
-    def _build(self) -> None:
+    def _build(self, *, takes_turns: bool) -> None:
         layers = [self._make(i) for i in range(len(self.param.layer))]
         self.wiring = graph.wire(self.param)
         self.loss_weights = [self._loss_weights_of(layer) for layer in layers]
         blobs = [Blob() for _ in self.wiring.blobs]
         self.execution = Execution(layers, self.wiring, blobs, self.loss_weights)
+        self.execution.budget.turns = 0 if takes_turns else None  # what they are is known at the end
         self.execution.set_up(SyncedArray())
         self.param_owners = self._share_params()
         self.plan = plans.plan_backward(self.param, self.wiring, self.execution.facts)

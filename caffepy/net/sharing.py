@@ -83,19 +83,24 @@ class Turns:
 
     def settle(self, execution: Execution) -> None:
         """Give every storage its place."""
-        if self._settled_at == Blob.changes:
+        changes = Blob.changes
+        if self._settled_at == changes:
             return
-        self._settled_at = Blob.changes
         self.spans = sharing(execution, self._storages, self._but)
         starts, total = places(self.spans, ALIGNMENT)
-        if starts == self._starts:
-            return
-        if self._starts:
-            execution.replay.clear()
-        self._starts = starts
-        self._memory.reserve(total)
-        for storage, start in starts.items():
-            storage.lent = self._memory, start
+        if starts != self._starts:
+            self.check_memory(execution, 4 * total)
+            if self._starts:
+                execution.replay.clear()
+            self._starts = starts
+            self._memory.reserve(total)
+            for storage, start in starts.items():
+                storage.lent = self._memory, start
+        self._settled_at = changes
+
+    def check_memory(self, execution: Execution, size: int) -> None:
+        """Raise LayerError where so many bytes are too much, before they are taken."""
+        execution.budget.check_diffs(size, execution.layers)
 
 
 class Inference(Turns):
@@ -111,6 +116,11 @@ class Inference(Turns):
                 self._names.setdefault(blob.data_storage, name)
                 blob.data_storage.private = True
                 blob.data_storage.before_asked = _refusal(name)
+
+    def check_memory(self, execution: Execution, size: int) -> None:
+        whole = spans(execution, self._storages)
+        alone = sum(span.size for storage, span in whole.items() if storage not in self.spans)
+        execution.budget.take_turns(size + 4 * alone, execution.layers)
 
     def check_start(self, execution: Execution, start: int) -> None:
         """Raise StateError where a pass that begins at this layer would read what an earlier one has lost."""

@@ -12,6 +12,7 @@ from caffepy.layers.common.inner_product import InnerProduct
 from caffepy.layers.recurrent.recurrent import Recurrent
 from caffepy.layers.vision.convolution import Convolution
 from caffepy.layers.vision.deconvolution import Deconvolution
+from caffepy.limits import counted, shown
 from caffepy.net import sharing
 from caffepy.net.execution import Execution
 from caffepy.net.receptive_field import ReceptiveField, receptive_fields
@@ -47,6 +48,10 @@ class Memory:
     """With a buffer for each blob, as after `backward`."""
     diffs_gradient: int
     """What `gradient` takes, whose diffs take turns."""
+    forward: int
+    """All that a forward pass takes: data, weights, memory of the layers' own and scratch memory."""
+    backward: int
+    """What `backward` adds to that: diffs, of weights too."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,8 @@ class Table:
     outputs: list[str]
     rows: list[Row]
     memory: Memory
+    work: int
+    """What a forward pass has to do, in multiplications: what limits.Limits limits."""
 
     @property
     def totals(self) -> dict[str, int]:
@@ -93,18 +100,32 @@ def table(name: str, phase: int, execution: Execution, shared: Collection[tuple[
         size = 4 * sum(new.values())
         read = [split_of.get(bottom, bottom) for bottom in bottoms]
         rows.append(Row(layer.name, layer.type, read, shapes, own, macs, size, fields[i]))
-    return Table(name, "TEST" if phase else "TRAIN", wiring.inputs, wiring.outputs, rows, _memory(execution))
+    return Table(
+        name,
+        "TEST" if phase else "TRAIN",
+        wiring.inputs,
+        wiring.outputs,
+        rows,
+        _memory(execution),
+        execution.budget.work,
+    )
 
 
 def _memory(execution: Execution) -> Memory:
-    data = sharing.sizes(execution, sharing.data_of(execution), sharing.kept(execution, ()))
-    diffs = sharing.sizes(execution, sharing.diffs_of(execution))
-    return Memory(*(4 * size for size in (*data, *diffs)))
+    data, data_inference = sharing.sizes(execution, sharing.data_of(execution), sharing.kept(execution, ()))
+    diffs, diffs_gradient = sharing.sizes(execution, sharing.diffs_of(execution))
+    budget = execution.budget
+    return Memory(4 * data, 4 * data_inference, 4 * diffs, 4 * diffs_gradient, budget.total, budget.diffs)
 
 
 def text(found: Table) -> str:
     """The table for a terminal, with a head that names units and a line of totals."""
-    lines = [_title(found), *_aligned([_HEAD, *map(_cells, found.rows), _total_cells(found)]), _turns(found.memory)]
+    lines = [
+        _title(found),
+        *_aligned([_HEAD, *map(_cells, found.rows), _total_cells(found)]),
+        _turns(found.memory),
+        _passes(found),
+    ]
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -114,7 +135,7 @@ def html(found: Table) -> str:
     return (
         f"<div><b>{markup.escape(_title(found))}</b><table><thead>{_html_row(_HEAD, 'th')}</thead><tbody>"
         f"{''.join(map(_html_row, rows))}</tbody><tfoot>{_html_row(_total_cells(found), 'th')}</tfoot></table>"
-        f"{markup.escape(_turns(found.memory))}</div>"
+        f"{markup.escape(_turns(found.memory))}<br>{markup.escape(_passes(found))}</div>"
     )
 
 
@@ -140,6 +161,13 @@ def _turns(memory: Memory) -> str:
         f"blobs {memory.data / 1e6:,.3f} MB, "
         f'with memory="inference" {part(memory.data, memory.data_inference)}; '
         f"a gradient's diffs {part(memory.diffs, memory.diffs_gradient)}"
+    )
+
+
+def _passes(found: Table) -> str:
+    return (
+        f"forward takes {shown(found.memory.forward)} in all and has {counted(found.work)} multiplications or the like "
+        f"to do; backward takes {shown(found.memory.backward)} more"
     )
 
 

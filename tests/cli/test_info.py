@@ -23,7 +23,7 @@ def test_the_table_and_its_totals(tmp_path: Path) -> None:
     lines = result.stdout.splitlines()
     assert lines[0].startswith("net 'small', TEST: 5 layers")
     assert lines[3].split()[:4] == ["conv", "Convolution", "4x6x10x8", "168"]
-    assert lines[-2].split()[:5] == ["total", "parameters", "0.01", "MB", "3,535"]
+    assert lines[-3].split()[:5] == ["total", "parameters", "0.01", "MB", "3,535"]
 
 
 def test_json_at_another_batch(tmp_path: Path) -> None:
@@ -36,6 +36,8 @@ def test_json_at_another_batch(tmp_path: Path) -> None:
     assert conv["field"] == [{"size": 3, "stride": 1, "offset": 1}] * 2
     assert found["totals"]["parameters"] == 3535
     assert found["memory"]["data"] == found["totals"]["bytes"] >= found["memory"]["data_inference"]
+    assert found["memory"]["forward"] > found["memory"]["data"] + 4 * found["totals"]["parameters"]
+    assert found["work"] >= found["totals"]["macs"]
     assert found["memory"]["diffs"] >= found["memory"]["diffs_gradient"] > 0
 
 

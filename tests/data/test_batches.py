@@ -320,7 +320,7 @@ def test_caffepy_train_leaves_them_out_when_told_to(tmp_path):
     (tmp_path / "solver.prototxt").write_text(
         f'net: "{tmp_path / "net.prototxt"}" base_lr: 0.001 lr_policy: "fixed" max_iter: 3 snapshot_after_train: false'
     )
-    line = ["train", str(tmp_path / "solver.prototxt")]
+    line = ["train", str(tmp_path / "solver.prototxt"), "--allow", "db/"]
     told = CliRunner().invoke(main, [*line, "--skip-bad-records"])
     assert "bad record left out, number 1: LMDB 'db/lmdb_corrupt_middle', key '0001' is no Datum" in told.stderr
     assert "bad records were left out" in told.stderr

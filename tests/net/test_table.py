@@ -133,10 +133,11 @@ def test_as_text_every_column_is_aligned_and_names_its_unit() -> None:
     assert {len(line) for line in lines[1:4]} == {len(lines[1])}
     assert lines[3].split() == ["conv1", "Convolution", "2x4x6x6", "112", "0.008", "0.001", "3", "1"]
     assert lines[4].split() == ["relu1", "ReLU", "conv1", "2x4x6x6", "3", "1"]
-    assert lines[-3].split() == ["fc", "InnerProduct", "2x5", "185", "0.000", "0.000", "all"]
-    assert lines[-2].split()[:5] == ["total", "parameters", "0.00", "MB", "297"]
+    assert lines[-4].split() == ["fc", "InnerProduct", "2x5", "185", "0.000", "0.000", "all"]
+    assert lines[-3].split()[:5] == ["total", "parameters", "0.00", "MB", "297"]
     # data, conv1 and fc, and pool1, are 384, 288 and 10, and 72 elements; conv1 and pool1 are needed at once
-    assert lines[-1].startswith('blobs 0.003 MB, with memory="inference" 0.003 MB (1.00)')
+    assert lines[-2].startswith('blobs 0.003 MB, with memory="inference" 0.003 MB (1.00)')
+    assert lines[-1].startswith("forward takes 0.")
 
 
 def test_html_escapes_names() -> None:
