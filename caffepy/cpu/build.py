@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffepy.blob.storage import SyncedArray
+from caffepy.blob.storage import Access, SyncedArray
 from caffepy.cpu.arena import Passing, Placed
-from caffepy.cpu.homes import ASK_SCRATCHPAD, DST, SRC, Computed, Memories, Packed, packed, reorder
+from caffepy.cpu.homes import ASK_SCRATCHPAD, DST, SRC, ZEROS, Computed, Memories, Packed, packed, reorder
 from caffepy.cpu.record import Operation, Place, Recorder
 from caffepy.cpu.value import Value, unowned
 from caffepy.device.onednn.handles import SCRATCHPAD, Call, Layout, Memory, Primitive, address, contiguous, empty
@@ -103,15 +103,39 @@ class Builder:
         value.overwrite(home)
         return home.memory
 
+    def update(self, array: NDArray[Any], layout: Layout) -> Memory:
+        """Memory with the values in that layout, to be changed in place; where else they were, they are old now."""
+        value = self._whole(array)
+        if layout.plain or value is None:
+            self.read(array, layout)
+            return self.write(array, layout)
+        if (home := value.homes.get(layout.key)) is not None:
+            value.need(home)
+        else:
+            home, source = self._home(value, layout), self._source(value, layout)
+            if source is None:
+                value.need(home)
+            else:
+                self.add(reorder(source.layout, layout), {SRC: source, DST: home.memory})
+        value.overwrite(home)
+        return home.memory
+
+    def zeros(self, array: NDArray[Any]) -> bool:
+        """Whether every run finds nothing but zeros, which nobody has written down yet."""
+        value = self._whole(array)
+        if value is None or value.computed is not ZEROS:
+            return False
+        value.need(ZEROS)
+        return True
+
     def rename(self, source: NDArray[Any], target: NDArray[Any]) -> bool:
         """Let the target's values be where the source's are, if nobody uses the source from here on or sees either."""
         old, new = self._whole(source), self._whole(target)
         if old is None or new is None or not (old.storage.private and new.storage.private) or not old.homes:
             return False
         for operation in self.operations[self.at :]:
-            for argument in operation.args:
-                if isinstance(argument, np.ndarray) and self._value(argument) is old:
-                    return False
+            if any(self._value(argument) is old for argument, _ in operation.arrays):
+                return False
         new.overwrite(next(iter(old.homes.values())))
         return True
 
@@ -134,6 +158,10 @@ class Builder:
         """Whether it is the same in every run unless somebody writes it: not written by the pass, or prepared."""
         value = self._value(array)
         return value is not None and (not value.written or value.prepared)
+
+    def whole(self, array: NDArray[Any]) -> bool:
+        """Whether it is all that the pass uses of a storage."""
+        return self._whole(array) is not None
 
     def private(self, array: NDArray[Any]) -> bool:
         """Whether nobody else looks at these values."""
@@ -175,7 +203,7 @@ class Builder:
         """Whether operation `at` and those that follow overwrite the array's values before they read any."""
         value = self._value(array)
         for operation in self.operations[at:]:
-            for argument, access in zip(operation.args, operation.access, strict=True):
+            for argument, access in operation.arrays:
                 if access is not None and value is self._value(argument):
                     return access == "overwrite"
         return True
@@ -287,7 +315,11 @@ class Builder:
 
     def body(self, operation: Operation) -> None:
         """Let the operation's NumPy body run next, on the host's memory."""
-        arrays = [(a, w) for a, w in zip(operation.args, operation.access, strict=True) if isinstance(a, np.ndarray)]
+        self.on_host(operation.arrays)
+        self.call(operation.name, self.bare(operation))
+
+    def on_host(self, arrays: Sequence[tuple[NDArray[Any], Access | None]]) -> None:
+        """Have the arrays' values on the host, where they are used so next."""
         for array, access in arrays:
             value = self._value(array)
             if value is not None and (access != "overwrite" or self._whole(array) is None):
@@ -296,16 +328,22 @@ class Builder:
             value = self._value(array)
             if value is not None and access != "read":
                 value.overwrite()
-        self.call(operation.name, self.bare(operation))
 
     def bare(self, operation: Operation) -> Callable[[], object]:
         """The operation's NumPy body on the host's memory, whatever is there."""
-        args = [self.raw(a) if isinstance(a, np.ndarray) else a for a in operation.args]
-        return functools.partial(operation.body, *args, **operation.constants)
+        return functools.partial(operation.body, *map(self.raw, operation.args), **operation.constants)
 
-    def raw(self, array: NDArray[Any]) -> NDArray[Any]:
-        """The same memory; of a storage, without holding on to it, so that it does not count as looked at."""
-        return array if self._value(array) is None else unowned(address(array), array.shape, array.dtype)
+    def raw(self, value: Any) -> Any:
+        """The same memory; of a storage, without holding on to it, so that it does not count as looked at.
+
+        Also of the arrays in lists and tuples; other values are themselves.
+        """
+        if isinstance(value, np.ndarray):
+            return value if self._value(value) is None else unowned(address(value), value.shape, value.dtype)
+        if isinstance(value, list | tuple):
+            found = map(self.raw, value)
+            return value._make(found) if hasattr(value, "_make") else type(value)(found)
+        return value
 
     def finished(self) -> tuple[list[Bound], Placed]:
         """The steps, bound, and what has still to be given memory; scratch memory is common to all."""

@@ -59,6 +59,9 @@ class CapturedPass:
         self._sources = {source for preparation in self._preparations for source in preparation.sources}
         for source in self._sources:
             source.derived = True
+        prepared = {result for preparation in self._preparations for result in preparation.results}
+        self._outdates = {s for s in self._leaves if s in self._sources and s not in prepared}
+        """Sources that the pass itself writes, after it used what was made of them."""
         self._computed = {
             (storage, home) for storage, homes in self._needs.items() for home in homes if isinstance(home, Computed)
         }
@@ -92,6 +95,8 @@ class CapturedPass:
 
     def fits(self) -> bool:
         """Whether what only certain other passes leave is there."""
+        for storage, _ in self._computed:
+            storage.expect_writes()
         return all(home in storage.homes for storage, home in self._computed)
 
     def run(self) -> None:
@@ -103,7 +108,7 @@ class CapturedPass:
                     library().check(status)  # type: ignore[arg-type]
         for storage in self._leaves:
             if storage.derived:
-                storage.tell(but=self._recorder)
+                storage.tell(but=None if storage in self._outdates else self._recorder)
             if storage.viewed and not storage.fresh:
                 storage.read_host(0)
 

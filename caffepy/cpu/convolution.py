@@ -1,6 +1,5 @@
 """Convolution and its derivatives; what follows in place and is linear in each channel is folded into the weights."""
 
-import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from caffepy.cpu.build import Builder, DeclinedError
 from caffepy.cpu.folding import Fold, following_affine
 from caffepy.cpu.homes import DST, SRC, own_call, reorder
 from caffepy.cpu.record import Operation
+from caffepy.cpu.sums import Sum
 from caffepy.cpu.table import translates
 from caffepy.device.onednn.handles import (
     Attributes,
@@ -147,24 +147,15 @@ def convolution_backward_weights(b: Builder, operation: Operation) -> None:
         geometry.forward(None if bias_diff is None else contiguous(bias_diff.shape)),
         Attributes(),
     )
-    plain = contiguous(geometry.weights)
-    product = b.temporary(_layout(primitive, a.ASK_DIFF_WEIGHTS))
-    add = reorder(product.layout, plain, Attributes(add=True))
     source = b.read(image, _layout(primitive, a.ASK_SRC))
     diff = b.read(top_diff, _layout(primitive, a.ASK_DIFF_DST))
-    sums = None if bias_diff is None else b.temporary(contiguous(bias_diff.shape))
-    b.add(primitive, {a.SRC: source, a.DIFF_DST: diff, a.DIFF_WEIGHTS: product, a.DIFF_BIAS: sums})
-    b.read(weight_diff, plain)
-    b.add(add, {SRC: product, DST: b.write(weight_diff, plain)})
-    if bias_diff is not None and sums is not None:
-        b.read(bias_diff, contiguous(bias_diff.shape))
-        b.write(bias_diff, contiguous(bias_diff.shape))
-        total = b.raw(bias_diff)
-        b.call("add", functools.partial(_add, total, sums.array(total.shape)))
-
-
-def _add(total: Floats, further: Floats) -> None:
-    total += further
+    product = Sum(b, weight_diff, _layout(primitive, a.ASK_DIFF_WEIGHTS))
+    sums = None if bias_diff is None else Sum(b, bias_diff, contiguous(bias_diff.shape))
+    memories: dict[int, Memory | None] = {a.SRC: source, a.DIFF_DST: diff, a.DIFF_WEIGHTS: product.memory}
+    b.add(primitive, memories | ({} if sums is None else {a.DIFF_BIAS: sums.memory}))
+    product.finish()
+    if sums is not None:
+        sums.finish()
 
 
 def folded(b: Builder, weight: Floats, bias: Floats | None, layout: Layout, fold: Fold) -> tuple[Memory, Memory]:

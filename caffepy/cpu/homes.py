@@ -114,6 +114,18 @@ class Computed:
         np.copyto(host[: values.size], values)
 
 
+class _Zeros(Computed):
+    """Nothing but zeros."""
+
+    def download(self, host: NDArray[Any]) -> None:
+        """host = 0"""
+        host.fill(0)
+
+
+ZEROS = _Zeros(lambda: np.zeros(0, np.float32), (None, ()))
+"""The home of what was cleared: nobody has to write zeros down before somebody adds to them."""
+
+
 def packed(storage: SyncedArray, layout: Layout) -> Packed:
     """The storage's home in that layout; there is one."""
     homes = _known.setdefault(storage, weakref.WeakValueDictionary())

@@ -4,6 +4,7 @@ from caffepy.blob import Floats
 from caffepy.cpu import arguments as a
 from caffepy.cpu.build import Builder
 from caffepy.cpu.record import Operation
+from caffepy.cpu.sums import Sum
 from caffepy.cpu.table import translates
 from caffepy.device.onednn.handles import (
     Attributes,
@@ -97,11 +98,42 @@ def inner_product_backward(b: Builder, operation: Operation) -> None:
 
 @translates("inner_product_backward_weights")
 def inner_product_backward_weights(b: Builder, operation: Operation) -> None:
-    """Added to what stands in the weights' diff."""
+    """Added to what stands in the weights' diff: packed like the weights where that is nothing, or packed itself."""
     vectors, top_diff, weight_diff = (operation[n] for n in ("bottom_data", "top_diff", "weight_diff"))
-    num, _, _ = _sizes(weight_diff, operation, vectors)
+    transpose = operation.constants["transpose"]
+    num, outputs, inputs = _sizes(weight_diff, operation, vectors)
+    if num >= MANY and not transpose and (b.zeros(weight_diff) or not b.form(weight_diff).plain):
+        _packed_weights(b, operation, num, outputs, inputs)
+        return
     for array in (vectors, top_diff, weight_diff):
         b.read(array, contiguous(array.shape))
     b.write(weight_diff, contiguous(weight_diff.shape))
-    left, right = (vectors, top_diff) if operation.constants["transpose"] else (top_diff, vectors)
+    left, right = (vectors, top_diff) if transpose else (top_diff, vectors)
     b.product(Product(b.raw(left), b.raw(right), b.raw(weight_diff), num))
+
+
+def _packed_weights(b: Builder, operation: Operation, num: int, outputs: int, inputs: int) -> None:
+    """Also the bias's diff if it is next."""
+    vectors, top_diff, weight_diff = (operation[n] for n in ("bottom_data", "top_diff", "weight_diff"))
+    following = b.following("inner_product_backward_bias", top_diff=top_diff)
+    bias = None if following is None else contiguous((outputs,))
+    weights = chosen((outputs, inputs))
+    primitive = Primitive(
+        "inner_product_backward_weights",
+        library().engine,
+        contiguous((num, inputs)),
+        weights,
+        bias,
+        contiguous((num, outputs)),
+        _forward(num, outputs, inputs, weights, bias, None),
+        Attributes(),
+    )
+    source = b.read(vectors, contiguous(vectors.shape)).viewed(contiguous((num, inputs)))
+    diff = b.read(top_diff, contiguous(top_diff.shape)).viewed(contiguous((num, outputs)))
+    product = Sum(b, weight_diff, primitive.layout(a.ASK_DIFF_WEIGHTS) or contiguous((outputs, inputs)))
+    sums = None if following is None else Sum(b, following["bias_diff"], contiguous((outputs,)))
+    memories: dict[int, Memory | None] = {a.SRC: source, a.DIFF_DST: diff, a.DIFF_WEIGHTS: product.memory}
+    b.add(primitive, memories | ({} if sums is None else {a.DIFF_BIAS: sums.memory}))
+    product.finish()
+    if sums is not None:
+        sums.finish()

@@ -1,7 +1,7 @@
 """What a pass does, noted instead of done: its operations, fills and copies, and how each uses which storage."""
 
 import bisect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ class Operation:
     arguments: tuple[str, ...]
     args: tuple[Any, ...]
     constants: Mapping[str, Any]
-    access: tuple[Access | None, ...]
-    """For each argument that is an array of a storage, what the operation does to it."""
+    arrays: tuple[tuple[NDArray[Any], Access | None], ...]
+    """Those among the arguments, and what the operation does to each that is of a storage."""
 
     def __getitem__(self, argument: str) -> Any:
         """An argument by its name."""
@@ -40,6 +40,15 @@ class Place:
     """The address of the storage's memory."""
     whole: bool
     """Whether the array is all of the storage that the pass uses."""
+
+
+def arrays_in(values: Iterable[Any]) -> Iterator[NDArray[Any]]:
+    """The arrays among these values, and those in lists and tuples among them."""
+    for value in values:
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from arrays_in(value)
 
 
 class Recorder(Trace):
@@ -102,14 +111,10 @@ class Recorder(Trace):
         args: tuple[Any, ...],
         constants: Mapping[str, Any],
     ) -> None:
-        storages = [place.storage if place else None for place in self._places_of(args)]
-        now = {storage: self._access(storage) for storage in storages if storage is not None}
-        access = tuple(None if storage is None else now[storage] for storage in storages)
-        self.operations.append(Operation(name, body, arguments, args, constants, access))
-
-    def _places_of(self, args: Sequence[Any]) -> Iterator[Place | None]:
-        for value in args:
-            yield self.place(value) if isinstance(value, np.ndarray) else None
+        places = [(array, self.place(array)) for array in arrays_in(args)]
+        now = {storage: self._access(storage) for storage in {place.storage for _, place in places if place}}
+        arrays = tuple((array, None if place is None else now[place.storage]) for array, place in places)
+        self.operations.append(Operation(name, body, arguments, args, constants, arrays))
 
     def _access(self, storage: SyncedArray) -> Access:
         """As it was asked for since its last use; asked for earlier, what an operation overwrote is there to read."""

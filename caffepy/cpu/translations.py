@@ -11,13 +11,14 @@ from caffepy.cpu import (
     moves,
     pooling,
     softmax,
+    updates,
 )
 from caffepy.cpu.build import Builder, DeclinedError
 from caffepy.cpu.record import Recorder
 from caffepy.cpu.table import TRANSLATIONS
 from caffepy.errors import DeviceError
 
-FAMILIES = batch_norm, convolution, elementwise, inner_product, joins, lrn, moves, pooling, softmax
+FAMILIES = batch_norm, convolution, elementwise, inner_product, joins, lrn, moves, pooling, softmax, updates
 """The modules whose translations there are."""
 
 
