@@ -6,17 +6,15 @@ argparse, not click: what a GPU is measured with needs no more than NumPy, proto
 import argparse
 import json
 import sys
-import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.gpu.command import add_options as gpu_options
 from benchmarks.nets import NETS
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("ceilings", "layers", "nets")
 
 
 def main() -> int:
@@ -67,19 +65,7 @@ def parser() -> argparse.ArgumentParser:
     saliency_command.add_argument("--passes", type=int, default=2, help="maps a turn")
     saliency_command.add_argument("--json", type=Path, default=RESULTS / "saliency.json", help="where the result goes")
     gpu_command = command("gpu", gpu, "The GPU's ceilings, every layer and whole nets, beside cuDNN through PyTorch.")
-    gpu_command.add_argument("--nets", type=_nets, help="comma-separated; by default all")
-    gpu_command.add_argument("--batch", type=_numbers, help="comma-separated batch sizes; by default 1,16,256")
-    gpu_command.add_argument("--parts", type=_parts, default=",".join(PARTS), help="comma-separated")
-    gpu_command.add_argument("--tune", action="store_true", help="measure and remember the fastest tiles first")
-    gpu_command.add_argument("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
-    gpu_command.add_argument(
-        "--results", type=Path, help="folder of gpu.json and gpu.md; by default benchmarks/results"
-    )
-    gpu_command.add_argument(
-        "--dry",
-        action="store_true",
-        help="on a GPU emulated on the CPU: measures nothing, proves the suite",
-    )
+    gpu_options(gpu_command)
     return top
 
 
@@ -151,42 +137,10 @@ def saliency(arguments: argparse.Namespace) -> int:
 
 
 def gpu(arguments: argparse.Namespace) -> int:
-    """`python -m benchmarks gpu`: writes as it goes, so that a run cut short leaves what it had."""
-    import caffepy
-    from benchmarks.gpu import report, sizes, targets
-    from caffepy.errors import DeviceError
+    """`python -m benchmarks gpu`."""
+    from benchmarks.gpu.command import run
 
-    if arguments.dry:
-        from tests import cuda_on_cpu
-
-        cuda_on_cpu.enable()
-        chosen, facts = sizes.EMULATED, machine.facts() | {"gpu": "none: emulated on the CPU"}
-        folder = arguments.results or Path(tempfile.mkdtemp(prefix="caffepy-dry-run-"))
-    else:
-        folder = arguments.results or RESULTS
-    try:
-        caffepy.set_mode_gpu()
-    except DeviceError as error:
-        print(f"{error}\nWithout a GPU, --dry runs the suite on an emulated one.", file=sys.stderr)
-        return 1
-    if not arguments.dry:
-        chosen, facts = sizes.real(machine.l2_cache()), machine.facts() | machine.gpu_facts()
-        chosen = replace(chosen, nets={name: NETS[name] for name in arguments.nets or NETS})
-    chosen = replace(
-        chosen,
-        batches=tuple(arguments.batch or chosen.batches),
-        compiler="" if arguments.no_compile else chosen.compiler,
-    )
-    from benchmarks.gpu.suite import Suite
-
-    suite = Suite(chosen, lambda line: print(line, flush=True), tune=arguments.tune)
-    for _ in suite.run(arguments.parts):
-        suite.result["targets"] = targets.of(suite.result)
-        text = report.markdown(suite.result | {"machine": facts})
-        write(folder / "gpu.json", facts, suite.result)
-        (folder / "gpu.md").write_text(text)
-    print(f"\n{text}\nwritten to {folder / 'gpu.json'} and {folder / 'gpu.md'}")
-    return 1 if suite.result["failed"] else 0
+    return run(arguments, RESULTS, write)
 
 
 def print_result(result: dict[str, Any]) -> None:
@@ -230,10 +184,6 @@ def _numbers(text: str) -> list[int]:
 
 def _nets(text: str) -> list[str]:
     return _among(text, tuple(NETS), "net")
-
-
-def _parts(text: str) -> list[str]:
-    return _among(text, PARTS, "part")
 
 
 def _among(text: str, known: tuple[str, ...], what: str) -> list[str]:

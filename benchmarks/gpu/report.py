@@ -27,6 +27,8 @@ def _head(result: Result) -> str:
         lines.append(f"* {result['peer']}: these are caffepy's figures alone, compared with nothing.")
     lines += [f"* not run, PyTorch's mode {mode!r}: {why}" for mode, why in result["unavailable"].items()]
     lines += [f"* FAILED: {failed}" for failed in result["failed"]]
+    if left_out := result["left out"]:
+        lines.append(f"* left out, because the time was over: {len(left_out)}, from {left_out[0]} on")
     return "\n".join(lines)
 
 

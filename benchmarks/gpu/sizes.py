@@ -45,4 +45,4 @@ EMULATED = Sizes(TINY, "tiny", (1, 2), (4096, 65536), 32, 4096, 2, 2, 0, "eager"
 def real(l2: int) -> Sizes:
     """For a GPU with that much L2 cache."""
     copies = tuple(n * MIB for n in (1, 8, 64, 512, 2048))
-    return Sizes(NETS, "caffenet", (1, 16, 256), copies, 8192, l2, 7, 40, 30, "inductor")
+    return Sizes(NETS, "caffenet", (1, 8, 32), copies, 8192, l2, 7, 40, 30, "inductor")

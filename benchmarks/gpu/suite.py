@@ -1,6 +1,8 @@
 """Everything in turn: the ceilings, the layers, the nets."""
 
 import functools
+import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -11,6 +13,7 @@ import numpy as np
 import caffepy.kernels.precision
 from benchmarks.gpu import cases, clock, engine
 from benchmarks.gpu.cases import Case
+from benchmarks.gpu.command import PARTS
 from benchmarks.gpu.engine import LayerCopy, NetCopy, Stream, gpu
 from benchmarks.gpu.sizes import Sizes
 from benchmarks.runs import build
@@ -25,8 +28,6 @@ if TYPE_CHECKING:
     from benchmarks.gpu.peer import Peer
 
 Result = dict[str, Any]
-PARTS = ("ceilings", "layers", "nets")
-
 TOLERANCES = {"layers": {"fp32": 1e-4, "tf32": 5e-3}, "nets": {"fp32": 2e-2, "tf32": 0.2}}
 """||found - expected|| / ||expected|| that is no mistake. In a net the rounding of one maximum decides where its diff
 goes, so that gradients of nets differ by more than their layers'."""
@@ -38,8 +39,11 @@ FREE = ("Concat", "Eltwise")
 class Suite:
     """One run; `result` grows while it goes on, `tell` gets a line for each thing measured."""
 
-    def __init__(self, sizes: Sizes, tell: Callable[[str], None], *, tune: bool = False) -> None:
+    def __init__(
+        self, sizes: Sizes, tell: Callable[[str], None], *, tune: bool = False, deadline: float = float("inf")
+    ) -> None:
         self.sizes, self.tell, self.tune, self.stream = sizes, tell, tune, Stream(sizes)
+        self._deadline = deadline  # by time.monotonic()
         self.peer: Peer | None
         self.peer, why_not = _peer(sizes)
         self.result: Result = {
@@ -51,6 +55,7 @@ class Suite:
             "saliency_net": sizes.saliency_net,
             **{part: {} if part == "ceilings" else [] for part in PARTS},
             "failed": [],
+            "left out": [],
         }
         self.result["unavailable"] = self.peer.unavailable if self.peer else {}
 
@@ -105,7 +110,11 @@ class Suite:
     def _layers(self) -> Iterator[None]:
         """Every distinct layer, each way, in each precision that it can tell apart."""
         for batch in self.sizes.batches:
+            if self._is_late(f"layers, batch {batch}"):
+                continue
             for case in cases.of_nets(self.sizes.nets, batch):
+                if self._is_late(f"{case}, batch {batch}"):
+                    continue
                 with self._going_on(f"{case}, batch {batch}"):
                     self._layer(case)
                 self._release()
@@ -145,21 +154,25 @@ class Suite:
     # ---- nets
 
     def _nets(self) -> Iterator[None]:
-        """Whole nets, forward and forward + gradient; and what the host needs for the latter."""
-        for name, definition in self.sizes.nets.items():
-            template = build(definition(1))
-            for batch in self.sizes.batches:
-                for precision in self.result["precisions"]:
-                    with self._going_on(f"{name}, batch {batch}, {precision}"), self._precision(precision):
-                        copy = NetCopy(definition(batch), template)
-                        if self.tune:
-                            with measuring():
-                                copy.gradient()
-                        for what in ("forward", "gradient"):
-                            self._pass(name, batch, precision, what, copy, template)
-                        copy.net.close()
-                    self._release()
-                    yield
+        """Whole nets, forward and forward + gradient; and what the host needs for the latter. Small batches first."""
+        templates: dict[str, caffepy.Net] = {}
+        for precision, batch, name in itertools.product(self.result["precisions"], self.sizes.batches, self.sizes.nets):
+            if self._is_late(f"{name}, batch {batch}, {precision}"):
+                continue
+            definition = self.sizes.nets[name]
+            with self._going_on(f"{name}, batch {batch}, {precision}"), self._precision(precision):
+                if name not in templates:
+                    templates[name] = build(definition(1))
+                copy = NetCopy(definition(batch), templates[name])
+                if self.tune:
+                    with measuring():
+                        copy.gradient()
+                for what in ("forward", "gradient"):
+                    self._pass(name, batch, precision, what, copy, templates[name])
+                copy.net.close()
+            self._release()
+            yield
+        for template in templates.values():
             template.close()
 
     def _pass(self, name: str, batch: int, precision: str, what: str, copy: NetCopy, template: caffepy.Net) -> None:
@@ -219,6 +232,13 @@ class Suite:
             from benchmarks.gpu.peer import set_precision
 
             set_precision(precision)
+
+    def _is_late(self, what: str) -> bool:
+        """Whether there is no time left for it, which is noted then."""
+        if time.monotonic() < self._deadline:
+            return False
+        self.result["left out"].append(what)
+        return True
 
     @contextmanager
     def _going_on(self, what: str) -> Iterator[None]:

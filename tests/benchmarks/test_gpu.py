@@ -69,6 +69,15 @@ def test_a_wrong_result_is_told_and_nothing_is_compared_with_it(part, runner, me
     assert not any("speedup" in found for found in checked)
 
 
+def test_nothing_is_begun_when_the_time_is_over():
+    with running("gpu-ascending"):
+        suite = Suite(sizes.EMULATED, lambda line: None, deadline=0)
+        assert [*suite.run(["nets", "layers"])] == []
+    assert suite.result["left out"][0] == "tiny, batch 1, fp32"
+    assert suite.result["left out"][-1] == "layers, batch 2"
+    assert not suite.result["failed"]
+
+
 def layer(kind, way, speedup, *, ms=1.0, nbytes=0, net="caffenet", precision="fp32", batch=1):
     measured = {"type": kind, "way": way, "speedup": speedup, "caffepy": ms, "bytes": nbytes}
     return measured | {"nets": {net: 1}, "precision": precision, "batch": batch}
@@ -121,12 +130,14 @@ def test_targets():
 
 def test_a_report_says_met_and_missed_and_what_is_not_there():
     result = RESULT | {"dry": False, "peer": "PyTorch is not installed", "failed": ["conv: wrong"], "unavailable": {}}
+    result |= {"left out": ["vgg16, batch 32", "vgg16, batch 1"]}
     result |= {"targets": targets.of(RESULT), "precisions": ["fp32"], "layers": [], "nets": []}
     text = report.markdown(result)
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert sum("MISSED" in row for row in rows) == sum(target["met"] is False for target in result["targets"])
     assert "PyTorch is not installed: these are caffepy's figures alone" in text
     assert "FAILED: conv: wrong" in text
+    assert "left out, because the time was over: 2, from vgg16, batch 32 on" in text
     assert "Nothing was measured" not in text
 
 

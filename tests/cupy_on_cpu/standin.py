@@ -31,7 +31,12 @@ _state: dict[str, Any] = {"driver": None, "calls": 0}
 def needed() -> pytest.MarkDecorator:
     """The marker of tests that the stand-in alone can run."""
     reason = "needs CuPy on the CPU: python -m pytest -p tests.cupy_on_cpu.plugin"
-    return pytest.mark.skipif(_state["driver"] is None, reason=reason)
+    return pytest.mark.skipif(not installed(), reason=reason)
+
+
+def installed() -> bool:
+    """Whether GPUs of this process are the stand-in's."""
+    return _state["driver"] is not None
 
 
 def install() -> None:
