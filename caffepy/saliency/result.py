@@ -50,6 +50,10 @@ class Saliency:
         """The array on the host, for NumPy."""
         return np.array(self.numpy(), dtype)
 
+    def __repr__(self) -> str:
+        of = ", ".join(f"{name} {score:.4g}" for name, score in zip(self.target, self.score, strict=True))
+        return f"<Saliency {self.method} {tuple(self.array.shape)}: {of}>"
+
     def __len__(self) -> int:
         return int(self.array.shape[0])
 

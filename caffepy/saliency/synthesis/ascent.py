@@ -58,6 +58,9 @@ class Synthesis:
     score: float
     preprocess: Any = None
 
+    def __repr__(self) -> str:
+        return f"<Synthesis of {self.what} {self.array.shape}: {self.score:.4g}>"
+
     def picture(self) -> pictures.Picture:
         """The image as a picture."""
         return pictures.to_picture(shown(self.array[0], self.preprocess))
