@@ -48,7 +48,7 @@ from caffepy.solver import (
     get_solver,
 )
 
-__version__ = "0.1.0"
+__version__ = "1.0.0rc1"
 
 __all__ = [
     "TEST",

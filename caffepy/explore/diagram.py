@@ -67,9 +67,10 @@ def _name_blocks(steps: Sequence[Step]) -> None:
 
 
 def _block_name(names: Sequence[str]) -> str:
-    prefix = commonprefix([*names])  # noqa: RUF071 by characters: res2a_branch1, res2a
-    prefix = prefix.rstrip("/_-. ")
-    return prefix if len(prefix) > 1 else f"{names[0]} to {names[-1]}"
+    """What they begin with, if that is a whole word; `res2a` of res2a_branch1 and res2a."""
+    prefix = commonprefix([*names]).rstrip("/_-. ")  # noqa: RUF071 by characters, since no path is meant
+    whole = not any(name[len(prefix) :][:1].isalnum() for name in names)
+    return prefix if len(prefix) > 1 and whole else f"{names[0]} to {names[-1]}"
 
 
 def _unused(name: str, taken: set[str]) -> str:
