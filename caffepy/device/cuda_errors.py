@@ -12,19 +12,19 @@ OLDEST = 75
 _EXTRAS = "install caffepy[cuda13], or caffepy[cuda12] for an older driver"
 _EMPTY = 'extern "C" __global__ void empty() {}'
 _ADVICE = (
-    (("InsufficientDriver", "DRIVER_MISMATCH"), "the driver is older than CuPy's CUDA: update it, or " + _EXTRAS),
-    (("NoDevice", "NO_DEVICE", "libcuda"), "is there an NVIDIA GPU, and its driver installed?"),
-    (("MemoryAllocation", "OUT_OF_MEMORY", "ut of memory"), "memory is out: close other nets and programs that use it"),
-    (
-        ("IllegalAddress", "ILLEGAL_ADDRESS", "LaunchFailure", "LAUNCH_FAILED", "Misaligned", "MISALIGNED"),
-        "a kernel failed, and this process gets nothing more from CUDA: start it anew, and report what it ran",
-    ),
     (
         ("NO_BINARY", "INVALID_IMAGE", "PTX", "NoKernelImage", "gpu-architecture"),
         "NVRTC is too old for this GPU: install a newer nvidia-cuda-nvrtc",
     ),
     (("nvrtc", "NVRTC"), "NVRTC, which compiles the kernels, cannot be loaded: " + _EXTRAS),
     (("header", "include", "CUDA path", "CUDA root", "CUDA_PATH"), "CuPy finds no CUDA headers: " + _EXTRAS),
+    (("InsufficientDriver", "DRIVER_MISMATCH"), "the driver is older than CuPy's CUDA: update it, or " + _EXTRAS),
+    (("NoDevice", "NO_DEVICE", "libcuda.so"), "is there an NVIDIA GPU, and its driver installed?"),
+    (("MemoryAllocation", "OUT_OF_MEMORY", "ut of memory"), "memory is out: close other nets and programs that use it"),
+    (
+        ("IllegalAddress", "ILLEGAL_ADDRESS", "LaunchFailure", "LAUNCH_FAILED", "Misaligned", "MISALIGNED"),
+        "a kernel failed, and this process gets nothing more from CUDA: start it anew, and report what it ran",
+    ),
 )
 """What a message has in it, and what to do then."""
 _OTHERWISE = "where `caffepy device-query` finds nothing amiss, please report it"
@@ -43,6 +43,11 @@ def stay_on(cuda: Any, index: int) -> None:
     """
     if index and not cuda.driver.ctxGetCurrent():
         cuda.runtime.setDevice(index)
+
+
+def answer(error: BaseException) -> str:
+    """What CUDA or CuPy said, in its first line, and what to do."""
+    return f"CUDA answers {(str(error).splitlines() or [type(error).__name__])[0]}; {advice(error)}"
 
 
 class OnGpu:
@@ -77,7 +82,7 @@ class OnGpu:
             raise self._ours(error) from error
 
     def _ours(self, error: BaseException) -> DeviceError:
-        return DeviceError(f"GPU {self._index}: CUDA answers {error}; {advice(error)}")
+        return DeviceError(f"GPU {self._index}: {answer(error)}")
 
 
 def why_not(index: int) -> str | None:
@@ -98,5 +103,14 @@ def why_not(index: int) -> str | None:
             cupy.RawModule(code=_EMPTY, options=OPTIONS).get_function("empty")((1,), (1,), ())
             cupy.cuda.get_current_stream().synchronize()
     except Exception as error:  # CuPy raises what its loaders and compilers met
-        return f"CUDA answers {error}; {advice(error)}"
+        return answer(error) if _driver(cupy) else "no NVIDIA driver is installed here; is there an NVIDIA GPU?"
     return None
+
+
+def _driver(cupy: Any) -> int:
+    """The version of CUDA that the driver offers; 0 where there is none."""
+    try:
+        version: int = cupy.cuda.runtime.driverGetVersion()
+    except cupy.cuda.runtime.CUDARuntimeError:
+        return 0
+    return version

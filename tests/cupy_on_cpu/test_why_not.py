@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from ctypes.util import find_library
 
 import pytest
 
@@ -49,6 +50,15 @@ def test_it_says_what_is_amiss(settings: dict[str, str], index: int, words: str)
 
 @pytest.mark.gpu
 @stood_in
+@pytest.mark.skipif(find_library("cuda") is not None, reason="there is a driver here")
+def test_a_machine_without_a_driver_is_told_so() -> None:
+    code = "from caffepy.device.cuda_errors import why_not; print(why_not(0))"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("no NVIDIA driver is installed here")
+
+
+@pytest.mark.gpu
+@stood_in
 def test_every_call_may_fail_for_want_of_memory() -> None:
     assert why_not(0) is None
     for nth in range(1, 50):
@@ -67,6 +77,10 @@ def test_every_call_may_fail_for_want_of_memory() -> None:
     [
         ("Failed to find CUDA headers. Please install CUDA toolkit headers", "CuPy finds no CUDA headers"),
         ("CuPy failed to load libnvrtc.so.13: cannot open shared object file", "NVRTC, which compiles the kernels"),
+        (
+            'Failure finding "libnvrtc.so.13": No such file: libnvrtc.so.13\nlistdir("lib"):\n libcudadevrt.a',
+            "NVRTC, which compiles the kernels",
+        ),
         ("nvrtc: error: invalid value for --gpu-architecture (-arch)", "NVRTC is too old for this GPU"),
         ("CUDA_ERROR_ILLEGAL_ADDRESS: an illegal memory access was encountered", "start it anew"),
         ("cudaErrorWhatever: never heard of", "device-query"),
