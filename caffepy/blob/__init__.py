@@ -3,15 +3,33 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from caffepy import device
+from caffepy.blob.halves import Format, Halves
 from caffepy.blob.storage import Access, Floats, Ints, Shape, SyncedArray
 from caffepy.errors import ArgumentError, StateError
 
-__all__ = ["Access", "Arrays", "Blob", "BlobVec", "Floats", "HostArrays", "Ints", "Rows", "Shape", "SyncedArray", "fit"]
+__all__ = [
+    "Access",
+    "Arrays",
+    "Blob",
+    "BlobVec",
+    "Floats",
+    "HostArrays",
+    "Ints",
+    "Rows",
+    "Shape",
+    "SyncedArray",
+    "Weights",
+    "fit",
+]
+
+
+Weights = Annotated[Floats, Halves]
+"""What a product multiplies by: numbers of single precision, or on a GPU rounded ones."""
 
 
 class Arrays:
@@ -34,6 +52,10 @@ class Arrays:
     def data(self) -> Any:
         """The values."""
         return self._data.array(math.prod(self.shape), self._access[0]).reshape(self.shape)
+
+    def halves(self, number_format: Format) -> Any:
+        """The values on the running GPU, rounded to 16 bits."""
+        return self._data.halves(math.prod(self.shape), number_format).reshape(self.shape)
 
     @property
     def diff(self) -> Any:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from caffepy import device
+from caffepy.blob.gpu_home import GpuHome
+from caffepy.blob.halves import Format, HalfHome
 from caffepy.errors import DeviceError
 
 Shape = tuple[int, ...]
@@ -54,34 +56,6 @@ class Watcher(Protocol):
     """Storages that are no longer as the pass left them."""
 
 
-class GpuHome:
-    """A flat array on a GPU."""
-
-    __slots__ = ("_uploading", "array", "gpu")
-
-    def __init__(self, gpu: device.Gpu, array: Any) -> None:
-        self.gpu, self.array = gpu, array
-        self._uploading: device.Upload | None = None
-
-    def upload(self, host: NDArray[Any]) -> None:
-        """array = host, see `wait`"""
-        self._uploading = self.gpu.upload(host, self.array)
-
-    def wait(self) -> None:
-        """Return when the host's memory may be written to: an upload may still read it."""
-        if self._uploading is not None:
-            self._uploading.wait()
-            self._uploading = None
-
-    def download(self, host: NDArray[Any]) -> None:
-        """host = array"""
-        self.gpu.download(self.array, host)
-
-    def take(self, other: Home) -> bool:
-        """The values come by the host."""
-        return False
-
-
 class SyncedArray:
     """Flat storage of one dtype: made on first use, zero until written.
 
@@ -95,6 +69,7 @@ class SyncedArray:
         "_current",
         "_fresh",
         "_gpu_home",
+        "_half_home",
         "_host",
         "_watchers",
         "before_asked",
@@ -125,6 +100,7 @@ class SyncedArray:
         self._fresh = True
         self._current: tuple[Home, ...] = ()
         self._gpu_home: GpuHome | None = None
+        self._half_home: HalfHome | None = None
         self._watchers: weakref.WeakSet[Any] | None = None
 
     # ---- on the host
@@ -241,6 +217,26 @@ class SyncedArray:
         self.ready(home, access)
         return home.array[:count]
 
+    def halves(self, count: int, number_format: Format) -> Any:
+        """The first `count` elements on the running GPU, rounded, for reading only."""
+        running = device.current()
+        assert not isinstance(running, device.Cpu), "the CPU has none"
+        array = self.halves_on(running, count, number_format)
+        if (trace := getattr(_local, "trace", None)) is not None:
+            trace.halves[self] = count, number_format
+        return array
+
+    def halves_on(self, gpu: device.Gpu, count: int, number_format: Format) -> Any:
+        """The same on that GPU. They are made on the host, whose values stay those that count."""
+        self.reserve(count)
+        home = self._half_home
+        if home is None or home.gpu is not gpu or home.number_format != number_format:
+            self._current = tuple(known for known in self._current if known is not home)
+            self._half_home = home = HalfHome(gpu, self._capacity, number_format)
+            self.places += 1
+        self.ready(home, "read")
+        return home.array[:count]
+
     # ---- in any home
 
     @property
@@ -295,7 +291,7 @@ class SyncedArray:
         """Have room for so many elements, taken when they are asked for."""
         if count > self._capacity or self.generation == 0:
             self._capacity = count
-            self._host = self._gpu_home = None
+            self._host = self._gpu_home = self._half_home = None
             self._fresh, self._current = True, ()
             self.generation += 1
             self.places += 1
@@ -328,6 +324,8 @@ class Trace:
 
     def __init__(self) -> None:
         self.used: dict[SyncedArray, tuple[int, Access]] = {}
+        self.halves: dict[SyncedArray, tuple[int, Format]] = {}
+        """Those of which rounded copies are read."""
         self.touched: set[SyncedArray] = set()
         """Those used that are no longer as the pass left them."""
         self._places: dict[SyncedArray, int] = {}
@@ -337,7 +335,7 @@ class Trace:
 
     def __exit__(self, *error: object) -> None:
         _local.trace = None
-        self.watch(self.used)
+        self.watch({**self.used, **self.halves})
 
     def watch(self, storages: Iterable[SyncedArray]) -> None:
         """Remember where their memory is, and hear of what becomes of them."""
@@ -360,7 +358,10 @@ class Trace:
         touched, self.touched = self.touched, set()
         try:
             for storage in touched:
-                storage.ready_on(gpu, *self.used[storage])
+                if storage in self.used:
+                    storage.ready_on(gpu, *self.used[storage])
+                if storage in self.halves:
+                    storage.halves_on(gpu, *self.halves[storage])
         except BaseException:
             self.touched |= touched
             raise

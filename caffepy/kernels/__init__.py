@@ -27,7 +27,7 @@ from typing import Any, Generic, ParamSpec
 import numpy as np
 
 from caffepy import device
-from caffepy.blob import Floats, Ints
+from caffepy.blob import Floats, Ints, Weights
 from caffepy.device.source import Constant, assemble, parameters
 from caffepy.errors import KernelError
 
@@ -39,10 +39,11 @@ THREADS = 256
 MOST = 2**31 - 1 - 8 * 1024
 """Elements an array may have on a GPU: kernels count them by int, rounded up to whole blocks."""
 
-_DTYPES: dict[Any, np.dtype[Any]] = {}
-for _annotation, _dtype in ((Floats, np.float32), (Ints, np.int32)):
-    _DTYPES[_annotation] = _DTYPES[_annotation | None] = np.dtype(_dtype)
-_KINDS = {"float*": np.dtype(np.float32), "int*": np.dtype(np.int32)}
+_DTYPES: dict[Any, tuple[np.dtype[Any], ...]] = {}
+for _annotation, _dtypes in ((Floats, (np.float32,)), (Ints, (np.int32,)), (Weights, (np.float32, np.uint16))):
+    _DTYPES[_annotation] = _DTYPES[_annotation | None] = tuple(map(np.dtype, _dtypes))
+_KINDS = {"float*": _DTYPES[Floats], "int*": _DTYPES[Ints], "Weight*": _DTYPES[Weights]}
+"""By what a kernel's parameter points to."""
 
 
 @dataclass(frozen=True)
@@ -153,17 +154,17 @@ class Kernel(Generic[P]):
             return sum(step.flops for step in steps), sum(step.bytes for step in steps)
         named = zip(self.arguments, self._dtypes, args, strict=True)
         arrays: list[Any] = [value for name, dtype, value in named if dtype is not None and name != "workspace"]
-        return 0, sum(4 * array.size for array in arrays if array is not None)
+        return 0, sum(array.dtype.itemsize * array.size for array in arrays if array is not None)
 
-    def _check(self, name: str, dtype: np.dtype[Any], value: Any) -> None:
+    def _check(self, name: str, dtypes: tuple[np.dtype[Any], ...], value: Any) -> None:
         if not isinstance(value, np.ndarray) and not device.current().is_array(value):
             raise KernelError(
-                f"{self.name}: {name} must be an array of {dtype} on the {device.current().name} device, "
+                f"{self.name}: {name} must be an array of {dtypes[0]} on the {device.current().name} device, "
                 f"got {type(value).__name__}"
             )
-        if value.dtype != dtype or not value.flags.c_contiguous:
+        if value.dtype not in dtypes or not value.flags.c_contiguous:
             raise KernelError(
-                f"{self.name}: {name} must be C-contiguous {dtype}, got {value.dtype} with strides {value.strides}"
+                f"{self.name}: {name} must be C-contiguous {dtypes[0]}, got {value.dtype} with strides {value.strides}"
             )
         if value.size > MOST and not isinstance(value, np.ndarray):
             raise KernelError(f"{self.name}: {name} has {value.size} elements, on a GPU {MOST} are possible at most")
@@ -196,7 +197,7 @@ class Kernel(Generic[P]):
                 cast.append(np.int32(value))
             elif parameter.kind == "float":
                 cast.append(np.float32(value))
-            elif value is None or value.dtype == _KINDS.get(parameter.kind):
+            elif value is None or value.dtype in _KINDS.get(parameter.kind, ()):
                 cast.append(value)
             else:
                 raise KernelError(f"{self.name}: {parameter.name} of {launch.entry} is a {parameter.kind}")

@@ -9,18 +9,22 @@
 //            tf32                      0, or how many instructions of tensor cores a product takes, sm_80 and newer: 1,
 //                                      factors are rounded to TF32; 3, they are split into two such numbers. A thread's
 //                                      chunks are of four rows and eight columns then
+//            narrow, weight_format     numbers.cuh; with `narrow`, too, tensor cores multiply, sixteen terms at once
 // Alignment  where 4 floats are read or written at once, arrays begin at multiples of 16 bytes.
-// Deterministic: a sum is made in the order of k, eight terms at once by tensor cores.
+// Deterministic: a sum is made in the order of k, eight or sixteen terms at once by tensor cores.
 #pragma once
 #include "common.cuh"
+#include "numbers.cuh"
 #include "parts.cuh"
 #include "ptx.cuh"
 
+constexpr bool tensor = tf32 != 0 || narrow != 0;
 constexpr int threads_m = tile_m / thread_m, threads_n = tile_n / thread_n, threads = threads_m * threads_n;
 // A warp is a rectangle of threads: the fewer different rows and columns it reads, the less shared memory is asked.
-constexpr int lanes_m = tf32 ? 8 : threads_m < 4 ? threads_m : 4, lanes_n = 32 / lanes_m, warps_m = threads_m / lanes_m;
+constexpr int lanes_m = tensor ? 8 : threads_m < 4 ? threads_m : 4, lanes_n = 32 / lanes_m, warps_m = threads_m / lanes_m;
 static_assert(threads_m % lanes_m == 0 && threads_n % lanes_n == 0, "a tile is made of whole warps");
-static_assert(!tf32 || (thread_m % 4 == 0 && thread_n % 8 == 0 && tile_k % 8 == 0), "chunks of tensor cores");
+static_assert(!tensor || (thread_m % 4 == 0 && thread_n % 8 == 0), "chunks of tensor cores");
+static_assert(!(tf32 && narrow) && tile_k % (narrow ? 16 : tf32 ? 8 : 1) == 0, "slabs of whole instructions");
 
 constexpr int NOWHERE = 1 << 29;  // a coordinate outside of any image, whatever is added to it
 
@@ -36,9 +40,9 @@ struct Line {
 };
 
 // An operand that is a matrix in memory.
-template <int Term::*offset_of>
+template <int Term::*offset_of, class T = float>
 struct Matrix {
-  const float* data;
+  const T* data;
   int first, step, extent;
 
   __device__ __forceinline__ Line line(int i) const { return {first + i * step, 0, 0}; }
@@ -46,16 +50,17 @@ struct Matrix {
   __device__ __forceinline__ bool sees(const Line&, const Term& term) const { return term.y != NOWHERE; }
 };
 
-// A slab of an operand in shared memory: for each term, its factors in all lines.
+// A slab of an operand in shared memory: for each term, its factors in all lines; with `narrow`, for two terms at a time,
+// packed as one float.
 //
 // Lanes that store neighbours along k, and lanes of tensor cores that read such, find them in different banks.
 template <int side>
 struct Slab {
-  static constexpr int step = side + (tf32 ? 8 : 4);
-  __align__(16) float factors[tile_k + (tf32 ? 1 : 0)][step];
+  static constexpr int step = side + (tensor ? 8 : 4), terms = narrow ? tile_k / 2 : tile_k;
+  __align__(16) float factors[terms + (tensor ? 1 : 0)][step];
 
-  __device__ __forceinline__ float* term(int k) { return factors[k] + (tf32 ? k / 4 * 4 : 0); }
-  __device__ __forceinline__ const float* term(int k) const { return factors[k] + (tf32 ? k / 4 * 4 : 0); }
+  __device__ __forceinline__ float* term(int k) { return factors[k] + (tensor ? k / 4 * 4 : 0); }
+  __device__ __forceinline__ const float* term(int k) const { return factors[k] + (tensor ? k / 4 * 4 : 0); }
 };
 
 // What is kept of a factor.
@@ -106,13 +111,13 @@ class Operand {
       const Term term = terms(k(round));
       const Line& at = line[round % lines];
       const bool seen = source.sees(at, term);
-      const float* const from = source.data + (at.offset + source.offset(term));
+      const auto* const from = source.data + (at.offset + source.offset(term));
       float(&to)[vector] = staged[round];
       if constexpr (vector == 4) {
-        const float4 four = seen ? *reinterpret_cast<const float4*>(from) : make_float4(0, 0, 0, 0);
+        const float4 four = seen ? four_at(from) : make_float4(0, 0, 0, 0);
         to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
       } else {
-        to[0] = seen ? *from : 0;
+        to[0] = seen ? widened(*from) : 0;
       }
     }
   }
@@ -123,6 +128,10 @@ class Operand {
     for (int round = 0; round < rounds; ++round) {
       if (!exists(round)) continue;
       const float(&from)[vector] = staged[round];
+      if constexpr (narrow) {
+        store_packed(slab, round);
+        continue;
+      }
       float* const to = slab.term(k(round)) + i(round);
       if constexpr (vector == 4 && !along_k) {
         *reinterpret_cast<float4*>(to) = make_float4(factor(from[0]), factor(from[1]), factor(from[2]), factor(from[3]));
@@ -130,6 +139,18 @@ class Operand {
 #pragma unroll
         for (int v = 0; v < vector; ++v) to[v * Slab<side>::step] = factor(from[v]);
       }
+    }
+  }
+
+ private:
+  __device__ __forceinline__ void store_packed(Slab<side>& slab, int round) const {
+    const float(&from)[vector] = staged[round];
+#pragma unroll
+    for (int v = 0; v < vector; v += along_k && vector > 1 ? 2 : 1) {
+      const int term = k(round) + (along_k ? v : 0), line_number = i(round) + (along_k ? 0 : v);
+      float* const to = slab.term(term / 2) + line_number;
+      if constexpr (along_k && vector > 1) *to = __uint_as_float(packed(from[v], from[v + 1]));
+      else reinterpret_cast<unsigned short*>(to)[term % 2] = (unsigned short)packed(from[v], 0);
     }
   }
 };
@@ -157,7 +178,7 @@ class Sums {
     return place<chunk_m, threads_m>(i, warp_m() * lanes_m + threadIdx.x % 32 / lanes_n);
   }
   static __device__ __forceinline__ int column(int j) {
-    return place<tf32 ? 8 : chunk_n, threads_n>(j, warp_n() * lanes_n + threadIdx.x % lanes_n);
+    return place<tensor ? 8 : chunk_n, threads_n>(j, warp_n() * lanes_n + threadIdx.x % lanes_n);
   }
 
   // The columns whose factors a lane holds for tensor cores, as many as half its sums'.
@@ -210,6 +231,13 @@ struct Factors {
 
 // d += left * right; with three instructions, all but the product of the rests.
 __device__ __forceinline__ void multiply_add(float (&d)[4], const float (&left)[4], const float (&right)[2]) {
+  if constexpr (narrow) {
+    const unsigned a[4] = {__float_as_uint(left[0]), __float_as_uint(left[1]), __float_as_uint(left[2]),
+                           __float_as_uint(left[3])};
+    const unsigned b[2] = {__float_as_uint(right[0]), __float_as_uint(right[1])};
+    ptx_mma_m16n8k16<narrow>(d, a, b);
+    return;
+  }
   const Factors<4> a(left);
   const Factors<2> b(right);
   if constexpr (tf32 == 3) {
@@ -219,13 +247,13 @@ __device__ __forceinline__ void multiply_add(float (&d)[4], const float (&left)[
   ptx_mma_m16n8k8_tf32(d, a.rounded, b.rounded);
 }
 
-// The same by tensor cores. Which rows and columns of the tile are an instruction's 16 rows and 8 columns is free: row r
+// The same by tensor cores, of terms or packed pairs of them. Which rows and columns of the tile are an instruction's 16 rows and 8 columns is free: row r
 // of instruction i is r % 8 * 4 + 2 i + r / 8 of a warp's 32, and column c of instruction j is 4 c + j of 32. So what a
 // lane needs for four instructions lies side by side in shared memory, and so do the sums it ends up with.
-__device__ __forceinline__ void add_slab_tf32(const Slab<tile_m>& left, const Slab<tile_n>& right, Sums& sums) {
+__device__ __forceinline__ void add_slab_tensor(const Slab<tile_m>& left, const Slab<tile_n>& right, Sums& sums) {
   const int t = threadIdx.x % 4;
 #pragma unroll
-  for (int k = 0; k < tile_k; k += 8) {
+  for (int k = 0; k < left.terms; k += 8) {
     float a[2][thread_m], b[2][(thread_n + 1) / 2];
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -307,7 +335,7 @@ __device__ __forceinline__ int multiply(
   for (int slab = 0; slab < share.slabs; ++slab) {
     if (slab + 1 < share.slabs) fetch(slab + 1);
     note(slab + 2);
-    if constexpr (tf32) add_slab_tf32(lefts[slab % 2], rights[slab % 2], sums);
+    if constexpr (tensor) add_slab_tensor(lefts[slab % 2], rights[slab % 2], sums);
     else add_slab(lefts[slab % 2], rights[slab % 2], sums);
     if (slab + 1 < share.slabs) store(slab + 1);
     __syncthreads();

@@ -16,18 +16,23 @@
 constexpr int STREAM = 128;      // threads of a block that streams
 constexpr int STAGED_TERMS = 64;  // terms of the vectors that are in shared memory at a time
 
-template <int vector>
-__device__ __forceinline__ void load(float (&values)[vector], const float* from) {
-  load(values, from, [](int i) { return i; });
+template <int vector, class T>
+__device__ __forceinline__ void load(float (&values)[vector], const T* from) {
+  if constexpr (vector == 4) {
+    const float4 four = four_at(from);
+    values[0] = four.x, values[1] = four.y, values[2] = four.z, values[3] = four.w;
+  } else {
+    values[0] = widened(*from);
+  }
 }
 
 // Tiles of the result.
 template <bool by_rows, class Put>
 __device__ __forceinline__ void multiply_tile(
-    const float* vectors, const float* matrix, int num, int terms, int columns, int slabs, const Put& put) {
+    const float* vectors, const Weight* matrix, int num, int terms, int columns, int slabs, const Put& put) {
   const Tile tile(blockIdx.x, num, columns);
   const Matrix<&Term::left> left = {vectors, 0, terms, num};
-  const Matrix<&Term::right> right = {matrix, 0, by_rows ? terms : 1, columns};
+  const Matrix<&Term::right, Weight> right = {matrix, 0, by_rows ? terms : 1, columns};
   const auto term = [=](int k) -> Term { return {k, by_rows ? k : k * columns, k < terms ? 0 : NOWHERE, 0}; };
   Sums sums;
   const int block = multiply<false>(
@@ -39,7 +44,7 @@ __device__ __forceinline__ void multiply_tile(
 // Rows of the matrix, `block_rows` a block, whose threads go along them.
 template <class Put>
 __device__ __forceinline__ void stream_rows(
-    const float* vectors, const float* matrix, int num, int terms, int columns, const Put& put) {
+    const float* vectors, const Weight* matrix, int num, int terms, int columns, const Put& put) {
   __shared__ float of_warp[STREAM / 32][block_rows * few];
   const int first = int(blockIdx.x) * block_rows;
   float sums[block_rows][few] = {};
@@ -78,7 +83,7 @@ __device__ __forceinline__ void stream_rows(
 // Columns of the matrix, `right_vector` a thread, over `share` of its rows.
 template <class Put>
 __device__ __forceinline__ void stream_columns(
-    const float* vectors, const float* matrix, int num, int terms, int columns, int share, const Put& put) {
+    const float* vectors, const Weight* matrix, int num, int terms, int columns, int share, const Put& put) {
   __shared__ float factors[STAGED_TERMS][few];
   const int column = int(blockIdx.x * STREAM + threadIdx.x) * right_vector;
   const int last = min((int(blockIdx.y) + 1) * share, terms);
@@ -110,7 +115,7 @@ __device__ __forceinline__ void stream_columns(
 // rows, or matrix[k, n]; `stored` of them at once.
 template <bool by_rows, class Put>
 __device__ __forceinline__ void times_matrix(
-    const float* vectors, const float* matrix, int num, int terms, int columns, int share, const Put& put) {
+    const float* vectors, const Weight* matrix, int num, int terms, int columns, int share, const Put& put) {
   if constexpr (few == 0) multiply_tile<by_rows>(vectors, matrix, num, terms, columns, share, put);
   else if constexpr (by_rows) stream_rows(vectors, matrix, num, terms, columns, put);
   else stream_columns(vectors, matrix, num, terms, columns, share, put);

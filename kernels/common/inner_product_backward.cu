@@ -8,7 +8,7 @@
 
 // bottom_diff[m, i] = sum over o of weight[o, i] * top_diff[m, o]
 extern "C" __global__ void __launch_bounds__(threads, resident) inner_product_backward(
-    const float* __restrict__ top_diff, const float* __restrict__ weight_data, float* __restrict__ workspace,
+    const float* __restrict__ top_diff, const Weight* __restrict__ weight_data, float* __restrict__ workspace,
     float* __restrict__ bottom_diff, int num, int inputs, int outputs, int share, int parts_step) {
   float* const to = gridDim.y == 1 ? bottom_diff : workspace + int(blockIdx.y) * parts_step;
   const auto put = [=](int m, int input, const float* sums) {

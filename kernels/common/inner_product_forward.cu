@@ -9,7 +9,7 @@
 
 // top[m, o] = rectified(bias[o] + sum over i of weight[o, i] * bottom[m, i])
 extern "C" __global__ void __launch_bounds__(threads, resident) inner_product_forward(
-    const float* __restrict__ bottom_data, const float* __restrict__ weight_data, const float* __restrict__ bias_data,
+    const float* __restrict__ bottom_data, const Weight* __restrict__ weight_data, const float* __restrict__ bias_data,
     float* __restrict__ workspace, float* __restrict__ top_data, int num, int inputs, int outputs, int share,
     int parts_step) {
   constexpr int vector = stored<!transpose>;

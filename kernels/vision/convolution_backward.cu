@@ -56,14 +56,14 @@ struct PhaseTile : Tile {
 // Each phase a product.
 struct Phases {
   static __device__ __forceinline__ void multiply_tile(
-      const float* top_diff, const float* weight_data, float* to, const Images& images, int slabs) {
+      const float* top_diff, const Weight* weight_data, float* to, const Images& images, int slabs) {
     const PhaseTile tile(blockIdx.x, images);
     if (tile.n >= tile.columns) return;  // other phases have more pixels
     const Planes top = images.top(tile.group_number);
     const int terms = images.outputs * tile.y.taps * tile.x.taps;
 
     const int first_weight = tile.group_number * images.outputs * images.channels * taps;
-    const Matrix<&Term::left> weights = {weight_data, first_weight, taps, images.channels};
+    const Matrix<&Term::left, Weight> weights = {weight_data, first_weight, taps, images.channels};
     const auto positions = seen(top_diff, top, tile.columns, [=](int n) -> Line {
       const int image = top.first + n / tile.pixels * top.image_step, pixel = n % tile.pixels;
       if constexpr (pointwise) return {image + pixel, 0, 0};
@@ -104,7 +104,7 @@ struct Cells {
   static constexpr int distances = (kernel_h + stride_h - 1) / stride_h * across;
 
   struct Weights {
-    const float* data;
+    const Weight* data;
     int first, extent;
     __device__ __forceinline__ Line line(int m) const {
       const int y = m % size / stride_w, x = m % stride_w;
@@ -117,7 +117,7 @@ struct Cells {
   };
 
   static __device__ __forceinline__ void multiply_tile(
-      const float* top_diff, const float* weight_data, float* to, const Images& images, int slabs) {
+      const float* top_diff, const Weight* weight_data, float* to, const Images& images, int slabs) {
     const int first_y = pad_h / stride_h, cells_y = (images.height - 1 + pad_h) / stride_h - first_y + 1;
     const int first_x = pad_w / stride_w, cells_x = (images.width - 1 + pad_w) / stride_w - first_x + 1;
     const int cells = cells_y * cells_x, rows = images.channels * size, columns = images.num * cells;
@@ -156,7 +156,7 @@ struct Cells {
 
 // bottom_diff[c, pixel] = sum over o, tap of weight[o, c, tap] * top_diff[o, the position that sees pixel through tap]
 extern "C" __global__ void __launch_bounds__(threads, resident) convolution_backward(
-    const float* __restrict__ top_diff, const float* __restrict__ weight_data, float* workspace,
+    const float* __restrict__ top_diff, const Weight* __restrict__ weight_data, float* workspace,
     float* __restrict__ bottom_diff, int num, int channels, int height, int width, int bottom_first, int bottom_image,
     int bottom_channel, int outputs, int top_height, int top_width, int top_first, int top_image, int top_channel,
     int slabs, int parts, int parts_step) {

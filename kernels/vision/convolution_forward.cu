@@ -14,7 +14,7 @@
 //
 // Rows are outputs, columns positions of all images, terms (c, tap).
 extern "C" __global__ void __launch_bounds__(threads, resident) convolution_forward(
-    const float* __restrict__ bottom_data, const float* __restrict__ weight_data, const float* __restrict__ bias_data,
+    const float* __restrict__ bottom_data, const Weight* __restrict__ weight_data, const float* __restrict__ bias_data,
     float* workspace, float* __restrict__ top_data, int num, int channels, int height, int width, int bottom_first,
     int bottom_image, int bottom_channel, int outputs, int top_height, int top_width, int top_first, int top_image,
     int top_channel, int slabs, int parts, int parts_step) {
@@ -24,7 +24,7 @@ extern "C" __global__ void __launch_bounds__(threads, resident) convolution_forw
                          outputs, top_height, top_width, top_first, top_image,    top_channel};
   const Planes bottom = images.bottom(tile.product);
 
-  const Matrix<&Term::left> weights = {weight_data, tile.product * outputs * terms, terms, outputs};
+  const Matrix<&Term::left, Weight> weights = {weight_data, tile.product * outputs * terms, terms, outputs};
   const auto pixels = seen(unfolded ? workspace : bottom_data, bottom, columns, [=](int n) -> Line {
     const int image = bottom.first + n / positions * bottom.image_step, position = n % positions;
     if constexpr (pointwise) return {image + position, 0, 0};

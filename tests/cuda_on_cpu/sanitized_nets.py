@@ -113,6 +113,14 @@ def other_packages() -> None:
         caffepy.get_solver(param).step(2)
 
 
+def on_request() -> None:
+    """What weights of 16 bits change in the products, in GPU mode."""
+    for name in ("fp16", "bf16"):
+        caffepy.set_precision(name)
+        _passes("SPLIT")
+    caffepy.set_precision("fp32")
+
+
 def _explained(method: Method, net: str, **parameters: Any) -> None:
     made = make(net)
     shape = made.blobs["data"].shape
@@ -126,6 +134,7 @@ def main() -> None:
         caffepy.set_mode_gpu()
         _passes(name)
     other_packages()
+    on_request()
 
 
 if __name__ == "__main__":

@@ -84,7 +84,8 @@ class Recorder:
 
     def copy(self, source: Ghost, target: Ghost) -> None: ...
 
-    def upload(self, host: NDArray[Any], to: Ghost) -> None: ...
+    def upload(self, host: NDArray[Any], to: Ghost) -> "_Upload":
+        return _Upload()
 
     def download(self, array: Ghost, to: NDArray[Any]) -> None:
         to.fill(-1)  # what layers take for "nothing was wrong"
@@ -126,6 +127,10 @@ class _Module:
             self.gpu.launches.setdefault(launched)
 
         return launch
+
+
+class _Upload:
+    def wait(self) -> None: ...
 
 
 class _Graph:

@@ -2,7 +2,8 @@
 
 A variant is a kernel file with its constants. For each architecture first come those that the measured nets launch,
 then one for each kernel that they do not launch, then all others of the golden nets. The first two kinds take turns, as
-many of them as MOST allows; so do the products that the measured nets launch in tf32. `-m long` compiles everything.
+many of them as MOST allows; so do the products that the measured nets launch in other precisions. `-m long` compiles
+everything.
 """
 
 import inspect
@@ -30,8 +31,9 @@ from tests.kernels.nvrtc import ARCHITECTURES
 from tests.kernels.recording import Launched, recording
 from tests.layers import golden
 
-MOST, MOST_TF32 = 160, 40
+MOST, MOST_ON_REQUEST = 160, 40
 """Compilations without `-m long`."""
+ON_REQUEST = "constexpr int (tf32|narrow|weight_format) = [123];"
 TENSOR_ARCHITECTURES = tuple(arch for arch in ARCHITECTURES if arch >= 80)
 
 RARE = """
@@ -152,15 +154,15 @@ def test_all_variants(arch: int) -> None:
 
 @pytest.mark.usefixtures("_compiler")
 @pytest.mark.parametrize("arch", TENSOR_ARCHITECTURES)
-def test_usual_variants_in_tf32(arch: int) -> None:
-    assert complaints(_in_turn(products_in_tf32(), MOST_TF32)[arch], arch) == []
+def test_usual_variants_on_request(arch: int) -> None:
+    assert complaints(_in_turn(products_on_request(), MOST_ON_REQUEST)[arch], arch) == []
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("_compiler")
 @pytest.mark.parametrize("arch", TENSOR_ARCHITECTURES)
-def test_all_variants_in_tf32(arch: int) -> None:
-    assert complaints(products_in_tf32()[arch], arch) == []
+def test_all_variants_on_request(arch: int) -> None:
+    assert complaints(products_on_request()[arch], arch) == []
 
 
 def test_every_kernel_is_launched_by_some_net() -> None:
@@ -246,10 +248,10 @@ def benchmark_nets() -> dict[int, list[Variant]]:
 
 
 @cache
-def products_in_tf32() -> dict[int, list[Variant]]:
-    """By architecture, what those nets launch for tensor cores, in tf32 at batch 16, in 3xtf32 at batch 1."""
+def products_on_request() -> dict[int, list[Variant]]:
+    """By architecture, what those nets launch for tensor cores and of halved weights, at batch 16 or 1."""
     found: dict[int, list[Variant]] = {arch: [] for arch in TENSOR_ARCHITECTURES}
-    for name, num in (("tf32", 16), ("3xtf32", 1)):
+    for name, num in (("tf32", 16), ("3xtf32", 1), ("fp16", 1), ("bf16", 16)):
         precision.set_precision(name)
         try:
             for arch, variants in _variants(_measured(num), TENSOR_ARCHITECTURES).items():
@@ -257,7 +259,11 @@ def products_in_tf32() -> dict[int, list[Variant]]:
         finally:
             precision.set_precision("fp32")
     return {
-        arch: [variant for variant in variants if re.search("constexpr int tf32 = [13];", variant[0].source)]
+        arch: [
+            variant
+            for variant in variants
+            if re.search("constexpr int (tf32|narrow|weight_format) = [123];", variant[0].source)
+        ]
         for arch, variants in found.items()
     }
 

@@ -9,7 +9,7 @@ import pytest
 
 import caffepy.layers  # noqa: F401  (declares the operations)
 from caffepy import kernels
-from caffepy.blob import Floats, Ints
+from caffepy.blob import Floats, Ints, Weights
 from caffepy.errors import KernelError
 from caffepy.kernels import Kernel, kernel
 from caffepy.solver.rules import Blobs
@@ -77,4 +77,6 @@ def test_every_operation_can_have_a_device_body(name: str) -> None:
                 parameter
             )
         else:
-            assert parameter.annotation in (Floats, Floats | None, Ints, Ints | None, int, float, Blobs), parameter
+            assert parameter.annotation in (Floats, Floats | None, Weights, Ints, Ints | None, int, float, Blobs), (
+                parameter
+            )

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from caffepy import device
 from caffepy.kernels import THREADS, Launch, precision, tuning
 
@@ -52,6 +54,8 @@ class Tile:
     """The one up to which they do."""
     tf32: int = 0
     """Instructions of tensor cores for a product: 1, of factors rounded to TF32; 3, of split ones; 0, none."""
+    narrow: int = 0
+    """What factors are narrowed to for tensor cores: one of FORMATS; 0, nothing."""
 
     @property
     def threads(self) -> int:
@@ -61,7 +65,10 @@ class Tile:
     @property
     def shared_bytes(self) -> int:
         """Of a block: two slabs of either operand, two tables of terms, and the 1 KiB that CUDA takes."""
-        terms, skew = (self.tile_k + 1, 8) if self.tf32 else (self.tile_k, 4)
+        tensor = self.tf32 or self.narrow
+        terms, skew = (self.tile_k // 2 if self.narrow else self.tile_k), 4
+        if tensor:
+            terms, skew = terms + 1, 8
         return 8 * (terms * (self.tile_m + skew + self.tile_n + skew) + 4 * self.tile_k) + 4 + 1024
 
     def on(self, multiprocessors: Multiprocessors) -> "Tile":
@@ -110,9 +117,12 @@ SPLIT = {
 }
 """The same with factors split in two, where that leaves registers enough."""
 
+FORMATS = {"fp16": 1, "bf16": 2}
+"""Numbers of 16 bits, as kernels/basis/numbers.cuh knows them."""
+
 TENSOR_RATE = {80: 512, 90: 640, 100: 640}
 """Multiply-adds a cycle that mma.sync reaches on a multiprocessor in TF32, by compute capability; elsewhere as many as
-other instructions reach, 128. Hopper's tensor cores do 1024, but by wgmma alone."""
+other instructions reach, 128. Hopper's tensor cores do 1024, but by wgmma alone. With 16 bits it is twice as many."""
 
 Argument = str | int | float
 """Of a launch: the name of the operation's, or a number."""
@@ -152,7 +162,8 @@ class Choice:
         """Among other choices for the same product."""
         t = self.tile
         numbers = f"{t.tile_m}x{t.tile_n}x{t.tile_k} by {t.thread_m}x{t.thread_n}"
-        return f"{numbers}{f' in {t.tf32}xtf32' if t.tf32 else ''}, {t.resident} resident, {self.parts} parts"
+        rounding = f" in {t.tf32}xtf32" if t.tf32 else f" in 16 bits ({t.narrow})" if t.narrow else ""
+        return f"{numbers}{rounding}, {t.resident} resident, {self.parts} parts"
 
 
 @functools.lru_cache(maxsize=4096)
@@ -239,10 +250,12 @@ def cycles(product: Product, choice: Choice, multiprocessors: Multiprocessors) -
 def _multiply_cost(tile: Tile, capability: int) -> float:
     """Of a term, for a warp: multiply-adds and loads in cycles of its scheduler."""
     sums = tile.thread_m * tile.thread_n
-    if tile.tf32:
+    if tile.tf32 or tile.narrow:
         # Each warp reads its 8 thread_m rows and 4 thread_n columns, of 128 bytes that shared memory gives a cycle; to
         # split a factor takes two conversions, at half the rate of other instructions, and a subtraction.
         read = tile.thread_m + tile.thread_n / 2
+        if tile.narrow:
+            return max(sums * 64 / TENSOR_RATE.get(capability, 128), read / 2)
         split = 5 * read / 4 if tile.tf32 == 3 else 0
         return max(sums * tile.tf32 * 128 / TENSOR_RATE.get(capability, 128), read) + split
     return sums + (tile.thread_m + tile.thread_n) / 4
@@ -282,7 +295,14 @@ def on_request(*tensor_tiles: Tile) -> tuple[Tile, ...]:
     asked = precision.current()
     if asked == "3xtf32":
         return tuple(SPLIT[tile] for tile in tensor_tiles if tile in SPLIT)
+    if asked in FORMATS:
+        return tuple(replace(tile, tf32=0, narrow=FORMATS[asked]) for tile in tensor_tiles if tile.tile_k % 16 == 0)
     return tensor_tiles if asked == "tf32" else ()
+
+
+def stored(weights: Any) -> int:
+    """What a product's weights lie in memory as: one of FORMATS; 0, floats."""
+    return 0 if weights.dtype == np.float32 else FORMATS[precision.current()]
 
 
 def cost(vector: int) -> float:
@@ -297,15 +317,17 @@ def vector(*sizes: int) -> int:
 
 @dataclass(frozen=True)
 class Work:
-    """What a launch has to do at least: floating-point operations, and floats read and written, once each."""
+    """What a launch has to do at least: floating-point operations, and numbers read and written, once each."""
 
     flops: int
     floats: int
+    halves: int = 0
+    """Of 16 bits."""
 
     @property
     def bytes(self) -> int:
         """Read and written."""
-        return 4 * self.floats
+        return 4 * self.floats + 2 * self.halves
 
 
 @dataclass(frozen=True)

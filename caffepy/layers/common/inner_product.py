@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from caffepy.blob import Arrays, Floats, Shape
-from caffepy.kernels import kernel
+from caffepy.blob import Arrays, Floats, Shape, Weights
+from caffepy.kernels import kernel, precision
 from caffepy.layer import Layer, State, register
 from caffepy.layers.basis.elementwise import rectify
 from caffepy.layers.basis.rows import unit_rows
@@ -61,10 +61,12 @@ class InnerProduct(Layer):
         return [(*bottom[: self.axis], self.num_output)]
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        weight, bias = self.params[0].data, self.params[1].data if len(self.params) > 1 else None
         if self.normalizes:
-            unit_rows(weight, self.inputs, self.lengths.array)
-        inner_product_forward(bottom[0].data, weight, bias, self.workspace, top[0].data, transpose=self.transpose)
+            unit_rows(self.params[0].data, self.inputs, self.lengths.array)
+        bias = self.params[1].data if len(self.params) > 1 else None
+        inner_product_forward(
+            bottom[0].data, self._factors(), bias, self.workspace, top[0].data, transpose=self.transpose
+        )
 
     def backward(self, top: Sequence[Arrays], propagate_down: Sequence[bool], bottom: Sequence[Arrays]) -> None:
         weight, top_diff = self.params[0], top[0].diff
@@ -75,13 +77,18 @@ class InnerProduct(Layer):
         if len(self.params) > 1 and self.param_propagate_down[1]:
             inner_product_backward_bias(top_diff, self.params[1].diff)
         if propagate_down[0]:
-            inner_product_backward(top_diff, weight.data, self.workspace, bottom[0].diff, transpose=self.transpose)
+            inner_product_backward(top_diff, self._factors(), self.workspace, bottom[0].diff, transpose=self.transpose)
+
+    def _factors(self) -> Weights:
+        """The weights; those that a pass writes itself stay as they are."""
+        weight: Weights = self.params[0].data if self.normalizes else precision.weights(self.params[0])
+        return weight
 
 
 @kernel("inner_product_forward.cu", plan=inner_product_plan.forward)
 def inner_product_forward(
     bottom_data: Floats,
-    weight_data: Floats,
+    weight_data: Weights,
     bias_data: Floats | None,
     workspace: Floats,
     top_data: Floats,
@@ -104,7 +111,7 @@ def inner_product_forward(
 
 @kernel("inner_product_backward.cu", plan=inner_product_plan.backward)
 def inner_product_backward(
-    top_diff: Floats, weight_data: Floats, workspace: Floats, bottom_diff: Floats, *, transpose: bool
+    top_diff: Floats, weight_data: Weights, workspace: Floats, bottom_diff: Floats, *, transpose: bool
 ) -> None:
     """bottom_diff[m, i] = sum over o of weight[o, i] * top_diff[m, o]; with transpose, of weight[i, o]"""
     weight = weight_data.T if transpose else weight_data

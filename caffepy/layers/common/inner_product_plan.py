@@ -1,7 +1,7 @@
 """InnerProduct's launches: with few vectors the weights are streamed once, with more it is a product by tiles."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from caffepy.kernels import Launch
@@ -30,6 +30,8 @@ class Call:
     terms: int
     columns: int
     by_rows: bool
+    stored: int = 0
+    """What the weights lie in memory as, see gemm_plan.stored."""
 
     @property
     def few(self) -> int:
@@ -39,8 +41,9 @@ class Call:
     @property
     def work(self) -> Work:
         """Of the whole."""
-        weights = self.terms * self.columns
-        return Work(2 * self.num * weights, weights + self.num * (self.terms + self.columns))
+        weights, values = self.terms * self.columns, self.num * (self.terms + self.columns)
+        flops = 2 * self.num * weights
+        return Work(flops, values, weights) if self.stored else Work(flops, values + weights)
 
 
 def forward_steps(
@@ -55,7 +58,7 @@ def forward_steps(
 ) -> Iterator[Step]:
     """What inner_product_forward launches; negative_slope changes nothing but the kernel."""
     inputs, outputs = _sizes(weight_data, transpose)
-    call = Call(top_data.size // max(1, outputs), inputs, outputs, not transpose)
+    call = Call(top_data.size // max(1, outputs), inputs, outputs, not transpose, gemm_plan.stored(weight_data))
     arguments = "bottom_data", "weight_data", "bias_data", "workspace", "top_data"
     summands = "bias_data", "workspace", "top_data", outputs
     yield from _multiply("inner_product_forward", call, (*arguments, call.num, inputs, outputs), summands)
@@ -66,7 +69,7 @@ def backward_steps(
 ) -> Iterator[Step]:
     """What inner_product_backward launches."""
     inputs, outputs = _sizes(weight_data, transpose)
-    call = Call(bottom_diff.size // max(1, inputs), outputs, inputs, transpose)
+    call = Call(bottom_diff.size // max(1, inputs), outputs, inputs, transpose, gemm_plan.stored(weight_data))
     arguments = "top_diff", "weight_data", "workspace", "bottom_diff"
     summands = "workspace", "bottom_diff"
     yield from _multiply("inner_product_backward", call, (*arguments, call.num, inputs, outputs), summands)
@@ -131,9 +134,10 @@ def _multiply(
     if not results:
         return
     grid, share, threads, constants = _stream(call) if call.few else _tiles(f"{entry}.cu", call)
+    constants["weight_format"] = call.stored
     launch = Launch(entry, grid, (threads,), (*arguments, share, results), constants)
     parts = grid[1]
-    yield Step(launch, Work(call.work.flops, call.work.floats + (parts - 1) * results))
+    yield Step(launch, replace(call.work, floats=call.work.floats + (parts - 1) * results))
     if parts > 1:
         added = Work(parts * results, (parts + 1) * results)
         yield per_element(f"{entry}_sum", results, (*summands, parts), constants, added)
@@ -166,5 +170,12 @@ def _tiles(file: str, call: Call) -> tuple[tuple[int, int], int, int, dict[str, 
 def _constants(tile: gemm_plan.Tile, few: int, rows: int, vectors: tuple[int, int, int]) -> dict[str, Any]:
     """Of kernels/common/inner_product.cuh."""
     left, right, store = vectors
-    own = {"few": few, "block_rows": rows, "left_vector": left, "right_vector": right, "store_vector": store}
+    own = {
+        "few": few,
+        "block_rows": rows,
+        "left_vector": left,
+        "right_vector": right,
+        "store_vector": store,
+        "weight_format": 0,
+    }
     return tile.constants | own

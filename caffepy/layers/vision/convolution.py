@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from caffepy.blob import Arrays, Floats, Shape
-from caffepy.kernels import kernel
+from caffepy.blob import Arrays, Floats, Shape, Weights
+from caffepy.kernels import kernel, precision
 from caffepy.layer import Layer, register
 from caffepy.layers.basis.channelwise import channel_sums
 from caffepy.layers.basis.elementwise import rectify
@@ -75,6 +75,12 @@ class BaseConvolution(Layer):
         sizes = num, extent, self.blobs[0].shape, self.window, self.group
         self.reserve_workspace(max(workspace_count(*sizes), convolution_plan.workspace_count(*sizes)))
 
+    def factors(self) -> Weights:
+        """The weights; with one channel to a group they are few, and no product is made of them."""
+        weight = self.params[0]
+        given: Weights = weight.data if weight.shape[1] == 1 else precision.weights(weight)
+        return given
+
 
 @register("Convolution", bottoms=(1, None), tops=(1, None))
 class Convolution(BaseConvolution):
@@ -98,7 +104,7 @@ class Convolution(BaseConvolution):
         return [(*bottom[: self.axis], self.num_output, *positions)] * len(bottom_shapes)
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        weight, bias = self.params[0].data, self.params[1].data if len(self.params) > 1 else None
+        weight, bias = self.factors(), self.params[1].data if len(self.params) > 1 else None
         for b, t in zip(bottom, top, strict=True):
             convolution_forward(b.data, weight, bias, self.workspace, t.data, window=self.window, group=self.group)
 
@@ -110,13 +116,13 @@ class Convolution(BaseConvolution):
             if len(self.params) > 1 and self.param_propagate_down[1]:
                 convolution_backward_bias(t.diff, self.num, self.positions, self.params[1].diff)
             if down:
-                convolution_backward(t.diff, weight.data, self.workspace, b.diff, window=window, group=group)
+                convolution_backward(t.diff, self.factors(), self.workspace, b.diff, window=window, group=group)
 
 
 @kernel("convolution_forward.cu", plan=convolution_plan.forward)
 def convolution_forward(
     bottom_data: Floats,
-    weight_data: Floats,
+    weight_data: Weights,
     bias_data: Floats | None,
     workspace: Floats,
     top_data: Floats,
@@ -158,7 +164,7 @@ def _multiply_and_add(
 
 @kernel("convolution_backward.cu", plan=convolution_plan.backward)
 def convolution_backward(
-    top_diff: Floats, weight_data: Floats, workspace: Floats, bottom_diff: Floats, *, window: Window, group: int
+    top_diff: Floats, weight_data: Weights, workspace: Floats, bottom_diff: Floats, *, window: Window, group: int
 ) -> None:
     """bottom_diff[c, i] = sum over o, k, p of weight[o, c, k] * top_diff[o, p], where p sees i through tap k"""
     if _is_depthwise(weight_data.shape, group):

@@ -13,7 +13,7 @@ The workspace holds, one after the other, what is unfolded and the parts of spli
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from caffepy.blob import Shape
@@ -75,7 +75,8 @@ def forward_steps(
             *astuple(images),
         )
         summands = "bias_data", "workspace", "top_data", call.outputs, images.top_channel, images.top_first
-        yield from _multiply("convolution_forward", call, [way], arguments, summands, product.results)
+        stored = gemm_plan.stored(weight_data)
+        yield from _multiply("convolution_forward", call, [way], arguments, summands, product.results, stored)
 
 
 def backward_steps(
@@ -93,7 +94,8 @@ def backward_steps(
         summands = "workspace", "bottom_diff", images.bottom_first
         results = images.num * images.channels * group * images.height * images.width
         ways = [_phases(call, images), *_cells(call, images)]
-        yield from _multiply("convolution_backward", call, ways, arguments, summands, results)
+        stored = gemm_plan.stored(weight_data)
+        yield from _multiply("convolution_backward", call, ways, arguments, summands, results, stored)
         yield from _fold(call, n)
 
 
@@ -181,12 +183,13 @@ def _multiply(
     arguments: tuple[Argument, ...],
     summands: tuple[Argument, ...],
     results: int,
+    stored: int = 0,
 ) -> Iterator[Step]:
     """The fastest way's product, and where it is split the sum of its parts; `results` elements are written."""
-    work = _work(call)
+    work = _work(call, stored)
     number, choice = gemm_plan.pick(f"{entry}.cu", call, tuple((way.product, way.tiles) for way in ways))
     way = ways[number]
-    constants = _constants(call, choice.tile, way.vectors) | way.constants
+    constants = _constants(call, choice.tile, way.vectors) | way.constants | {"weight_format": stored}
     parts = call.stages[-1]
     launch = Launch(
         entry,
@@ -198,16 +201,17 @@ def _multiply(
     if choice.parts == 1:
         yield Step(launch, work)
         return
-    yield Step(launch, Work(work.flops, work.floats + (choice.parts - 1) * results))
+    yield Step(launch, replace(work, floats=work.floats + (choice.parts - 1) * results))
     added = Work(choice.parts * results, (choice.parts + 1) * results)
     yield per_element(f"{entry}_sum", results, (*summands, choice.parts, parts, results), constants, added)
 
 
-def _work(call: Call) -> Work:
+def _work(call: Call, stored: int = 0) -> Work:
     """Of one of a call's images: each position meets each weight of its group once."""
     images = call.num if call.unfoldings else 1
     flops = 2 * math.prod(call.positions) * call.num * call.weights
-    return Work(flops // images, (call.pixels + call.results) // images + call.weights)
+    values, weights = (call.pixels + call.results) // images, call.weights
+    return Work(flops // images, values, weights) if stored else Work(flops // images, values + weights)
 
 
 def _costs(call: Call, left: int, right: int) -> tuple[float, float]:
@@ -221,7 +225,12 @@ def _constants(
     constants: dict[str, int | bool] = {**tile.constants, **call.window_constants}
     left, right, store = vectors
     constants |= {"left_vector": left, "right_vector": right, "store_vector": min(store, tile.thread_n)}
-    return constants | {"pointwise": call.pointwise, "unfolded": bool(call.unfoldings), "by_phase": True}
+    return constants | {
+        "pointwise": call.pointwise,
+        "unfolded": bool(call.unfoldings),
+        "by_phase": True,
+        "weight_format": 0,
+    }
 
 
 def _unfold(call: Call, n: int) -> Iterator[Step]:

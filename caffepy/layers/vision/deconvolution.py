@@ -44,7 +44,7 @@ class Deconvolution(BaseConvolution):
         return [(*bottom[: self.axis], self.num_output, *extent)] * len(bottom_shapes)
 
     def forward(self, bottom: Sequence[Arrays], top: Sequence[Arrays]) -> None:
-        window, group, weight = self.window, self.group, self.params[0].data
+        window, group, weight = self.window, self.group, self.factors()
         for b, t in zip(bottom, top, strict=True):
             convolution_backward(b.data, weight, self.workspace, t.data, window=window, group=group)
             if len(self.params) > 1:
@@ -59,4 +59,4 @@ class Deconvolution(BaseConvolution):
             if len(self.params) > 1 and self.param_propagate_down[1]:
                 convolution_backward_bias(t.diff, self.num, self.inner, self.params[1].diff)
             if down:
-                convolution_forward(t.diff, weight.data, None, self.workspace, b.diff, window=window, group=group)
+                convolution_forward(t.diff, self.factors(), None, self.workspace, b.diff, window=window, group=group)

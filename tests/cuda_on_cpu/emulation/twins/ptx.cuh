@@ -31,6 +31,52 @@ inline void ptx_mma_m16n8k8_tf32(float (&d)[4], const unsigned (&a)[4], const un
   }
 }
 
+// Rounded to nearest, ties to even; beyond the largest infinite.
+inline unsigned emu_fp16(float x) {
+  const _Float16 rounded = static_cast<_Float16>(x);
+  unsigned short bits;
+  memcpy(&bits, &rounded, sizeof bits);
+  return x != x ? 0x7fffu : bits;
+}
+inline unsigned emu_bf16(float x) {
+  if (x != x) return 0x7fffu;
+  const unsigned bits = __float_as_uint(x);
+  return (bits + 0x7fffu + (bits >> 16 & 1)) >> 16;
+}
+inline unsigned ptx_cvt_fp16x2(float first, float second) { return emu_fp16(first) | emu_fp16(second) << 16; }
+inline unsigned ptx_cvt_bf16x2(float first, float second) { return emu_bf16(first) | emu_bf16(second) << 16; }
+inline float ptx_float_of_fp16(unsigned short x) {
+  _Float16 number;
+  memcpy(&number, &x, sizeof number);
+  return static_cast<float>(number);
+}
+
+// d += a b for a 16x16 matrix a and a 16x8 matrix b, two numbers to a register, as PTX lays out mma.m16n8k16: with
+// group = lane / 4 and t = lane % 4, half h of a register, a lane holds a(group + 8 (i % 2), 2 t + h + 8 (i / 2)),
+// b(2 t + h + 8 i, group) and d(group + 8 (i / 2), 2 t + i % 2).
+template <int format>
+inline void ptx_mma_m16n8k16(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2],
+                             emu::Site site = emu::Site::here()) {
+  struct Operands {
+    unsigned a[4], b[2];
+  } mine;
+  memcpy(mine.a, a, sizeof a);
+  memcpy(mine.b, b, sizeof b);
+  const emu::Exchange<Operands> warp(~0u, mine, site);
+  const auto number = [](unsigned both, int h) {
+    const unsigned bits = h ? both >> 16 : both & 0xffffu;
+    return format == 1 ? ptx_float_of_fp16(static_cast<unsigned short>(bits)) : __uint_as_float(bits << 16);
+  };
+  const int group = emu::self.lane / 4, t = emu::self.lane % 4;
+  for (int k = 0; k < 16; ++k) {
+    const int owner = k % 8 / 2, second = k / 8;
+    const Operands row = warp.of(4 * group + owner), left = warp.of(4 * (2 * t) + owner),
+                   right = warp.of(4 * (2 * t + 1) + owner);
+    for (int i = 0; i < 4; ++i)
+      d[i] = fmaf(number(row.a[i / 2 + 2 * second], k % 2), number((i % 2 ? right : left).b[second], k % 2), d[i]);
+  }
+}
+
 namespace emu {
 inline void start_copy(void* shared, const void* global, size_t bytes, bool read) {
   if (reinterpret_cast<size_t>(shared) % bytes) fail("cp.async to a misaligned shared address");
