@@ -38,7 +38,8 @@ def address() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", *camera])
         yield opened
         opened.close()
 
@@ -199,6 +200,13 @@ def test_hostile_names_are_text(page, tmp_path: Path) -> None:
     page.locator(".cells button").first.click()
     page.locator("#unit figure .over").nth(1).wait_for()
     assert page.locator("main script, img[src=x], main [onload], main [onerror]").count() == 0
+
+
+def test_the_camera(page) -> None:
+    page.get_by_role("button", name="Camera").click()
+    page.get_by_role("button", name="Take the picture").click()
+    page.locator("#status", has_text="camera.png:").wait_for()
+    page.locator("#figures figure .over").nth(2).wait_for()
 
 
 def test_a_block_unfolds_and_folds(page, tmp_path: Path) -> None:

@@ -104,13 +104,13 @@ async function camera() {
   const video = h("video", { autoplay: true, muted: true, "aria-label": "Camera" });
   video.srcObject = stream;
   const stop = () => stream.getTracks().forEach((track) => track.stop());
-  const shoot = h("button", { type: "button", onclick: () => {
+  const shoot = h("button", { type: "button", disabled: true, onclick: () => {
     const canvas = h("canvas", { width: video.videoWidth, height: video.videoHeight });
     canvas.getContext("2d").drawImage(video, 0, 0);
     stop();
     canvas.toBlob((blob) => upload(new File([blob], "camera.png")), "image/png");
   } }, "Take the picture");
+  video.addEventListener("loadeddata", () => { shoot.disabled = false; shoot.focus(); });
   const cancel = h("button", { type: "button", onclick: () => { stop(); if (state.seen) draw(); else video.remove(); } }, "Cancel");
   find("seen").replaceChildren(video, h("div", { class: "acts" }, shoot, cancel));
-  shoot.focus();
 }
