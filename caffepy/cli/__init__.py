@@ -3,6 +3,7 @@
 import click
 
 from caffepy import __version__
+from caffepy.cli.batch import batch
 from caffepy.cli.classify import classify
 from caffepy.cli.demo import demo
 from caffepy.cli.detect import detect
@@ -30,6 +31,7 @@ from caffepy.cli.train import train
 from caffepy.cli.warm_up import warm_up
 
 _COMMANDS = (
+    batch,
     classify,
     compute_image_mean,
     convert_imageset,

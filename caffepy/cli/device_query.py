@@ -6,10 +6,11 @@ from typing import Any
 import click
 
 from caffepy import device
+from caffepy.cli import gpus
 from caffepy.cli.command import Subcommand
 from caffepy.device.engine import cpu_engine, cpu_engine_reason
 from caffepy.device.threads import threads
-from caffepy.errors import ArgumentError, DeviceError
+from caffepy.errors import DeviceError
 
 
 @click.command("device-query", cls=Subcommand)
@@ -20,8 +21,8 @@ def device_query(gpu: str, as_json: bool) -> None:
 
     The exit code is 1 where a GPU that was asked for by its number cannot be used.
     """
-    asked = _numbers(gpu)
-    found = [_describe(index) for index in (range(_count()) if asked is None else asked)]
+    asked = gpus.numbers(gpu)
+    found = [_describe(index) for index in (range(gpus.count()) if asked is None else asked)]
     nothing = None if found else _describe(0)["why_not"]
     cpu = {"engine": cpu_engine(), "which": cpu_engine_reason(), "threads": threads()}
     if as_json:
@@ -31,26 +32,6 @@ def device_query(gpu: str, as_json: bool) -> None:
         click.echo(f"\n{'CPU':20}{cpu['which']}, {cpu['threads']} thread(s)")
     if asked is not None and any(gpu["why_not"] for gpu in found):
         raise click.exceptions.Exit(1)
-
-
-def _numbers(text: str) -> list[int] | None:
-    """None for all."""
-    if text == "all":
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ArgumentError(f"--gpu {text!r}: give numbers such as 0 or 0,1, or all") from None
-
-
-def _count() -> int:
-    """How many GPUs CUDA knows, 0 where CuPy or the driver is missing."""
-    try:
-        import cupy
-
-        return int(cupy.cuda.runtime.getDeviceCount())
-    except Exception:  # CuPy raises what its loader met; device.gpu says what it was
-        return 0
 
 
 def _describe(index: int) -> dict[str, Any]:

@@ -54,7 +54,8 @@ class Packed:
 
     def __init__(self, layout: Layout, memory: Memory | None = None) -> None:
         self.memory = memory or Memory(layout)
-        self._moves: dict[tuple[int, int], Call] = {}
+        self._moves: dict[tuple[int, int, int], Call] = {}
+        """By the places and the number of threads, which in a forked process is another."""
 
     def upload(self, host: NDArray[Any]) -> None:
         """Pack the host's values."""
@@ -75,11 +76,12 @@ class Packed:
         return Memory(contiguous(self.memory.layout.shape), address(host))
 
     def _move(self, source: Memory, target: Memory) -> None:
-        key = source.address, target.address
+        number = threads()
+        key = source.address, target.address, number
         if key not in self._moves:
             if len(self._moves) > _MOVES:
                 self._moves.clear()
-            with library().using(threads()):
+            with library().using(number):
                 self._moves[key] = own_call(reorder(source.layout, target.layout), {SRC: source, DST: target})
         self._moves[key]()
 

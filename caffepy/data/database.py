@@ -14,8 +14,11 @@ class Database(Protocol):
 
     source: str
 
-    def records(self) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values in the keys' byte order, from the first on."""
+    def records(self, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values in the keys' byte order, from key `start` or the first behind it on."""
+
+    def keys(self) -> Iterator[bytes]:
+        """The keys alone, which costs less."""
 
     def close(self) -> None:
         """Close it."""

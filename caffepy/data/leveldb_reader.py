@@ -50,15 +50,23 @@ class LeveldbReader:
                     raise self._damaged(error) from error
                 _empty(self._copy)
 
-    def records(self) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values in the keys' byte order. Raises DataError where a table is damaged."""
+    def records(self, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values in the keys' byte order, from key `start` on. Raises DataError where a table is damaged."""
         try:
-            with self._database.iterator(verify_checksums=True) as iterator:
+            with self._database.iterator(start=start or None, verify_checksums=True) as iterator:
                 for key, value in iterator:
                     if len(value) > RECORD_LIMIT:
                         where = f"LEVELDB {self.source!r}, key {key!r}"
                         raise DataError(f"{where}: {len(value)} bytes; more than {RECORD_LIMIT} are not read")
                     yield key, value
+        except self._library_error as error:
+            raise self._damaged(error) from error
+
+    def keys(self) -> Iterator[bytes]:
+        """The keys in their byte order. Raises DataError where a table is damaged."""
+        try:
+            with self._database.iterator(include_value=False, verify_checksums=True) as iterator:
+                yield from iterator
         except self._library_error as error:
             raise self._damaged(error) from error
 

@@ -3,12 +3,13 @@
 The library `lmdb` maps the file, so that a damaged or shortened one kills the process, and it opens a database once
 in a process, so that a script and a net could not both read it. A file that is only read needs none of its locks.
 The format is that of liblmdb 0.9 (lmdb.h, mdb.c) on little-endian machines of 64 bits. Writing is the library's:
-caffepy/data/database.py.
+caffepy/data/writer.py.
 """
 
 import os
 import struct
 import weakref
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -60,17 +61,29 @@ class LmdbReader:
         """How many records there are."""
         return self._meta.entries
 
-    def records(self) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values in the keys' byte order. Raises DataError where the file is damaged."""
+    def records(self, start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values in the keys' byte order, from key `start` on. Raises DataError where the file is damaged."""
+        for page, node in self._found(start):
+            yield self._record(page, node)
+
+    def keys(self) -> Iterator[bytes]:
+        """The keys in their byte order; their values are not read. Raises DataError where the file is damaged."""
+        for page, node in self._found(b""):
+            yield _key(page, node)
+
+    def _found(self, start: bytes) -> Iterator[tuple[bytes, int]]:
+        """Leaf pages, and where in them the nodes of keys from `start` on begin; without `start`, all are counted."""
         found = 0
         if self._meta.root != _EMPTY:
-            for page in self._leaves(self._meta.root, self._meta.depth):
+            for page in self._leaves(self._meta.root, self._meta.depth, start):
                 for node in _nodes(page):
+                    if start and _key(page, node) < start:
+                        continue
                     found += 1
                     if found > self._meta.entries:
                         raise self._damaged(f"it holds more than the {self._meta.entries} records it counts")
-                    yield self._record(page, node)
-        if found < self._meta.entries:
+                    yield page, node
+        if found < self._meta.entries and not start:
             raise self._damaged(f"it holds {found} records and counts {self._meta.entries}")
 
     def _newest_meta(self) -> _Meta:
@@ -96,15 +109,18 @@ class LmdbReader:
             raise self._damaged(f"its tree has {newest.depth} levels")
         return newest
 
-    def _leaves(self, root: int, depth: int) -> Iterator[bytes]:
-        """The tree's leaf pages from left to right."""
+    def _leaves(self, root: int, depth: int, start: bytes) -> Iterator[bytes]:
+        """The tree's leaf pages from left to right, from the one that key `start` would stand in on."""
         if depth <= 1:
             yield self._page(root, _LEAF)
             return
         page = self._page(root, _BRANCH)
-        for node in _nodes(page):
+        nodes = _nodes(page)
+        behind = [_key(page, node) for node in nodes[1:]]  # a branch's first key stands for all that is before
+        first = bisect_right(behind, start) if start else 0
+        for node in nodes[first:]:
             low, high, upper = struct.unpack_from("<HHH", page, node)
-            yield from self._leaves(low | high << 16 | upper << 32, depth - 1)
+            yield from self._leaves(low | high << 16 | upper << 32, depth - 1, start)
 
     def _page(self, number: int, kind: int) -> bytes:
         page = self._read(number * self._page_size, self._page_size)
@@ -145,6 +161,11 @@ class LmdbReader:
 
     def _damaged(self, how: str) -> DataError:
         return DataError(f"LMDB {self.source!r} is damaged, or was copied while it was written: {how}")
+
+
+def _key(page: bytes, node: int) -> bytes:
+    (size,) = struct.unpack_from("<6xH", page, node)
+    return page[node + 8 : node + 8 + size]
 
 
 def _nodes(page: bytes) -> tuple[int, ...]:

@@ -1,9 +1,11 @@
 """Datum messages as (channels, height, width) values."""
 
 import math
+from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from caffepy.data.bilinear import Picture
 from caffepy.data.pictures import decode
@@ -43,3 +45,14 @@ def datum_values(datum: Datum, what: str, color: bool | None = None) -> Values:
 def channels_first(picture: Picture) -> Picture:
     """(height, width[, channels]) -> (channels, height, width), without a copy."""
     return picture[np.newaxis] if picture.ndim == 2 else picture.transpose(2, 0, 1)
+
+
+def feature_datum(values: NDArray[Any]) -> Datum:
+    """One item's values, of at most three axes, as a record of floats (tools/extract_features.cpp)."""
+    channels, height, width = (*values.shape, 1, 1, 1)[:3]
+    return Datum(channels=channels, height=height, width=width, float_data=values.reshape(-1))
+
+
+def feature_key(number: int) -> bytes:
+    """An item's key: ten digits."""
+    return f"{number:010}".encode()

@@ -1,6 +1,8 @@
 """How many threads a pass on the CPU may use."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -22,6 +24,18 @@ def set_threads(number: int | None) -> None:
     if number is not None and (not isinstance(number, int) or number < 1):
         raise ArgumentError(f"set_threads: there must be at least 1 thread, got {number!r}")
     _asked = number
+
+
+@contextmanager
+def using_threads(number: int | None) -> Iterator[None]:
+    """`set_threads` in a block, and what held before afterwards."""
+    global _asked
+    before = _asked
+    set_threads(number)
+    try:
+        yield
+    finally:
+        _asked = before
 
 
 def after_fork() -> None:

@@ -3,12 +3,13 @@
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
 
-from caffepy.errors import ArgumentError, MissingFileError, ProtoError
+from caffepy.errors import ArgumentError, CaffeError, MissingFileError, ProtoError
 
 PathLike = str | os.PathLike[str]
 Kind = Literal["empty", "hdf5", "git-lfs pointer", "gzip archive", "zip archive", "text", "binary"]
@@ -120,6 +121,8 @@ def replacing(path: PathLike) -> Iterator[str]:
             os.close(descriptor)
         if os.path.lexists(beside):
             os.replace(beside, target)
+    except CaffeError:
+        raise
     except OSError as error:
         raise ProtoError(f"{os.fspath(path)}: cannot be written: {error}") from error
     finally:
@@ -136,3 +139,30 @@ def _new_file(folder: str, name: str) -> tuple[int, str]:
                 return descriptor, own
             os.close(descriptor)
     return os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), name
+
+
+@contextmanager
+def replacing_folder(path: PathLike) -> Iterator[str]:
+    """The same for a folder of files: gives a new one beside `path`, which takes its place if the block succeeds.
+
+    For a moment there is neither the old folder nor the new. Raises as `replacing`.
+    """
+    target = os.path.realpath(path)
+    beside = f"{target}.{secrets.token_hex(8)}.part"
+    try:
+        os.mkdir(beside)
+        yield beside
+        for entry in os.scandir(beside):
+            with open(entry.path, "rb") as file:
+                os.fsync(file.fileno())
+        if os.path.isdir(target):
+            shutil.rmtree(target)
+        os.rename(beside, target)
+    except CaffeError:
+        raise
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{os.fspath(path)}: there is no folder {os.path.dirname(target)}; make it") from error
+    except OSError as error:
+        raise ProtoError(f"{os.fspath(path)}: cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

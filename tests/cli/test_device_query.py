@@ -21,7 +21,7 @@ def refused(index: int) -> device.Gpu:
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "gpu", refused)
-    monkeypatch.setattr(importlib.import_module("caffepy.cli.device_query"), "_count", lambda: 0)
+    monkeypatch.setattr(importlib.import_module("caffepy.cli.gpus"), "count", lambda: 0)
 
 
 @pytest.mark.usefixtures("no_gpu")

@@ -4,21 +4,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from caffepy import Net
-from caffepy.blob import Floats
+from caffepy.data.records import feature_datum, feature_key
 from caffepy.data.writer import DatabaseWriter
 from caffepy.errors import ArgumentError, UnknownBlobError
-from caffepy.proto.caffe_pb2 import Datum
-
-
-def feature_datum(values: Floats) -> Datum:
-    """One item's values, of at most three axes, as a record of floats."""
-    channels, height, width = (*values.shape, 1, 1, 1)[:3]
-    return Datum(channels=channels, height=height, width=width, float_data=values.reshape(-1))
-
-
-def feature_key(number: int) -> bytes:
-    """An item's key: ten digits."""
-    return f"{number:010}".encode()
 
 
 def extract_to_databases(
