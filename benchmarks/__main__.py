@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks cpu`, and likewise `train`, `load`, `data` and `gpu`.
+"""The command line: `python -m benchmarks SUITE...`, and `gpu`, `compare` and `report` by themselves.
 
 argparse, not click: what a GPU is measured with needs no more than NumPy, protobuf and CuPy.
 """
@@ -15,125 +15,103 @@ from benchmarks.gpu.command import add_options as gpu_options
 from benchmarks.nets import NETS
 
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
+SUITES = {
+    "layers": "every layer by itself, beside PyTorch and the machine's ceilings",
+    "nets": "whole nets, beside PyTorch, ONNX Runtime, OpenCV and Caffe",
+    "saliency": "saliency methods, beside Captum and pytorch-grad-cam",
+    "train": "training steps of LeNet and CaffeNet, beside PyTorch",
+    "data": "decoding, batches, and how long a training step waits for them",
+    "load": "reading a 244 MB caffemodel into a net, beside reading its bytes",
+    "memory": "the most that a process takes; time and memory against batch and image size",
+    "start": "importing, and the way from a file to the first output",
+    "shared-machine": "slowdown beside four busy processes, for us and for PyTorch",
+    "gpu": "a GPU's ceilings, every layer and whole nets, beside cuDNN through PyTorch",
+}
+ALSO = {"load-shared": "shared-machine"}
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """The exit status: 1 where something failed."""
-    arguments = parser().parse_args()
+    words = sys.argv[1:] if words is None else words
+    commands = {"gpu": _gpu_parser, "compare": _compare_parser, "report": _report_parser}
+    parser = commands[words[0]]() if words and words[0] in commands else _suites_parser()
+    arguments = parser.parse_args(words[1:] if words and words[0] in commands else words)
     status: int = arguments.run(arguments)
     return status
 
 
-def parser() -> argparse.ArgumentParser:
-    """Every command and option."""
-    top = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure caffepy.")
-    commands = top.add_subparsers(required=True)
-
-    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(
-            name, help=text, description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-        )
-        added.set_defaults(run=run)
-        return added
-
-    cpu_command = command(
-        "cpu", cpu, "Forward, and forward with the gradient of a score, beside PyTorch, ONNX Runtime and OpenCV."
+def _parser(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks{name}",
+        description=text,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    cpu_command.add_argument("--nets", type=_nets, default=",".join(NETS), help="comma-separated")
-    cpu_command.add_argument("--batch", type=_numbers, default="1,16", help="comma-separated batch sizes")
-    cpu_command.add_argument("--threads", type=int, default=machine.cores(), help="for both engines")
-    cpu_command.add_argument("--rounds", type=int, default=5, help="turns of each engine")
-    cpu_command.add_argument("--passes", type=int, default=10, help="passes a turn at batch 1; fewer for larger ones")
-    cpu_command.add_argument("--json", type=Path, default=RESULTS / "cpu.json", help="where the result goes")
-    train_command = command("train", train, "Training steps of LeNet and CaffeNet, beside PyTorch eager.")
-    train_command.add_argument("--batch", type=int, default=64, help="images of a step")
-    train_command.add_argument("--threads", type=int, default=machine.cores(), help="for both engines")
-    train_command.add_argument("--rounds", type=int, default=5, help="turns of each engine")
-    train_command.add_argument("--json", type=Path, default=RESULTS / "train.json", help="where the result goes")
-    load_command = command("load", load, "Reading a 244 MB caffemodel into a net, beside reading the file's bytes.")
-    load_command.add_argument("--rounds", type=int, default=7, help="turns of each way of reading")
-    load_command.add_argument("--json", type=Path, default=RESULTS / "load.json", help="where the result goes")
-    data_command = command("data", data, "Decoding beside Pillow, batches, and how long a LeNet step waits for them.")
-    data_command.add_argument("--rounds", type=int, default=7, help="turns of each way")
-    data_command.add_argument("--pictures", type=int, default=256, help="JPEGs to decode")
-    data_command.add_argument("--json", type=Path, default=RESULTS / "data.json", help="where the result goes")
-    saliency_command = command("saliency", saliency, "Saliency methods beside Captum and pytorch-grad-cam.")
-    saliency_command.add_argument("--nets", default="googlenet", help="comma-separated: googlenet, squeezenet")
-    saliency_command.add_argument("--methods", help="comma-separated; by default all")
-    saliency_command.add_argument("--threads", type=int, default=machine.cores(), help="for every engine")
-    saliency_command.add_argument("--rounds", type=int, default=3, help="turns of each engine")
-    saliency_command.add_argument("--passes", type=int, default=2, help="maps a turn")
-    saliency_command.add_argument("--json", type=Path, default=RESULTS / "saliency.json", help="where the result goes")
-    gpu_command = command("gpu", gpu, "The GPU's ceilings, every layer and whole nets, beside cuDNN through PyTorch.")
-    gpu_options(gpu_command)
-    return top
+    parser.set_defaults(run=run)
+    return parser
 
 
-def cpu(arguments: argparse.Namespace) -> int:
-    """`python -m benchmarks cpu`."""
-    from benchmarks.cpu import measure
+def _suites_parser() -> argparse.ArgumentParser:
+    listed = "; ".join(f"{name}: {text}" for name, text in SUITES.items())
+    parser = _parser("", suites, f"Measure caffepy beside others. Suites: {listed}. See also: gpu, compare, report.")
+    parser.add_argument("suites", nargs="+", type=_suite, metavar="SUITE", help=", ".join(SUITES))
+    parser.add_argument("--nets", default=",".join(NETS), help="comma-separated: of caffepy.zoo.nets, or prototxts")
+    parser.add_argument("--batch", type=_numbers, default="1,8", help="comma-separated batch sizes")
+    parser.add_argument("--ways", default="forward,gradient,backward", help="of `nets`, comma-separated")
+    parser.add_argument("--threads", type=int, default=machine.cores(), help="for every engine")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each engine")
+    parser.add_argument(
+        "--peers", default="torch,onnxruntime,opencv,caffe,captum,grad-cam", help="; also torch-compile"
+    )
+    parser.add_argument("--peer-python", action="append", default=[], help="interpreters that have peers, beside this")
+    parser.add_argument("--methods", help="of `saliency`, comma-separated; by default all")
+    parser.add_argument("--pictures", type=int, default=256, help="of `data`, JPEGs to decode")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which nothing more is begun")
+    parser.add_argument("--out", type=Path, default=RESULTS / "cpu.json", help="suites in it that do not run are kept")
+    return parser
 
-    results: list[dict[str, Any]] = []
-    for size in arguments.batch:
-        for net in arguments.nets:
-            passes = max(2, arguments.passes // size)
-            results.append(measure(net, size, arguments.threads, arguments.rounds, passes))
-            print_result(results[-1])
-    if not results[0]["differences"]:
-        print("No peer is installed: these are caffepy's times alone, compared with nothing.")
-    save(arguments.json, {"threads": arguments.threads, "unit": "ms", "results": results})
+
+def suites(arguments: argparse.Namespace) -> int:
+    """Run them; each is saved when it ends."""
+    from benchmarks.run import run
+
+    return run(arguments)
+
+
+def _compare_parser() -> argparse.ArgumentParser:
+    parser = _parser(" compare", compare, "Times of two results, side by side.")
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    return parser
+
+
+def compare(arguments: argparse.Namespace) -> int:
+    """`python -m benchmarks compare`."""
+    from benchmarks.compare import report
+
+    print(report(arguments.before, arguments.after))
     return 0
 
 
-def train(arguments: argparse.Namespace) -> int:
-    """`python -m benchmarks train`."""
-    from benchmarks.train import measure
+def _report_parser() -> argparse.ArgumentParser:
+    parser = _parser(" report", report, "Write a result's tables and plots into a document, between its marks.")
+    parser.add_argument("result", type=Path, nargs="?", default=RESULTS / "cpu.json")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="- prints the tables and draws nothing")
+    return parser
 
-    results = []
-    for net, passes in (("lenet", 20), ("caffenet", 1)):
-        results.append(measure(net, arguments.batch, arguments.threads, arguments.rounds, passes))
-        for name, figures in results[-1]["step"].items():
-            unit = "" if name == "ratio" else " ms"
-            print(f"{net:10} {name:8} median {figures['median']:9.3f}{unit}, minimum {figures['minimum']:9.3f}{unit}")
-        print(f"{net:10} loss     {results[-1]['loss']}")
-    save(arguments.json, {"threads": arguments.threads, "unit": "ms", "results": results})
+
+def report(arguments: argparse.Namespace) -> int:
+    """`python -m benchmarks report`."""
+    from benchmarks.report import write
+
+    write(arguments.result, arguments.docs)
     return 0
 
 
-def load(arguments: argparse.Namespace) -> int:
-    """`python -m benchmarks load`."""
-    from benchmarks.load import measure
-
-    result = measure(arguments.rounds)
-    for name, value in result.items():
-        print(f"{name:30} {value}")
-    save(arguments.json, result)
-    return 0
-
-
-def data(arguments: argparse.Namespace) -> int:
-    """`python -m benchmarks data`."""
-    from benchmarks.data import measure
-
-    result = measure(arguments.rounds, arguments.pictures)
-    print(json.dumps(result, indent=2))
-    save(arguments.json, result)
-    return 0
-
-
-def saliency(arguments: argparse.Namespace) -> int:
-    """`python -m benchmarks saliency`."""
-    from benchmarks.saliency import line, measure
-    from caffepy.saliency import METHODS, named
-
-    wanted = [named(name).name for name in arguments.methods.split(",")] if arguments.methods else list(METHODS)
-    results = []
-    for net in arguments.nets.split(","):
-        for method in wanted:
-            results.append(measure(net, method, arguments.threads, arguments.rounds, arguments.passes))
-            print(line(results[-1]), flush=True)
-            save(arguments.json, {"threads": arguments.threads, "results": results})
-    return 0
+def _gpu_parser() -> argparse.ArgumentParser:
+    parser = _parser(" gpu", gpu, "The GPU's ceilings, every layer and whole nets, beside cuDNN through PyTorch.")
+    gpu_options(parser)
+    return parser
 
 
 def gpu(arguments: argparse.Namespace) -> int:
@@ -141,34 +119,6 @@ def gpu(arguments: argparse.Namespace) -> int:
     from benchmarks.gpu.command import run
 
     return run(arguments, RESULTS, write)
-
-
-def print_result(result: dict[str, Any]) -> None:
-    """A table: per pass, then per layer type."""
-    head = f"{result['net']}, batch {result['batch']}: {result['passes']} passes, ms"
-    print(f"\n{head}; cpu is time of the process; ours over theirs in brackets")
-    for what in ("forward", "gradient"):
-        for name, figures in result[what].items():
-            ratio = figures.get("ratio")
-            cells = [
-                f"{key} {figures[key]:9.2f}" + (f" ({ratio[key]:.2f})" if ratio else "")
-                for key in ("median", "minimum", "cpu")
-            ]
-            print(f"  {'forward' if what == 'forward' else 'forward + gradient':20} {name:12} {'  '.join(cells)}")
-    for kind, engines in result["layers"].items():
-        cells = [f"{name} {forward:8.2f} + {backward:8.2f}" for name, (forward, backward) in engines.items()]
-        if len(engines) == 2:
-            ours, theirs = sum(engines["caffepy"]), sum(engines["torch"])
-            cells.append(f"ratio {ours / theirs:6.2f}")
-        print(f"    {kind:18} {'  '.join(cells)}")
-    for name, difference in result["differences"].items():
-        print(f"  {name}'s results differ from ours by {difference:.1e}")
-
-
-def save(path: Path, result: dict[str, Any]) -> None:
-    """Write it, and say where."""
-    write(path, machine.facts(), result)
-    print(f"\nwritten to {path}")
 
 
 def write(path: Path, facts: dict[str, Any], result: dict[str, Any]) -> None:
@@ -182,16 +132,11 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
 
-def _nets(text: str) -> list[str]:
-    return _among(text, tuple(NETS), "net")
-
-
-def _among(text: str, known: tuple[str, ...], what: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"there is no {what} {name!r}, but {', '.join(known)}")
-    return names
+def _suite(text: str) -> str:
+    name = ALSO.get(text, text)
+    if name not in SUITES:
+        raise argparse.ArgumentTypeError(f"there is no suite {text!r}, but {', '.join(SUITES)}")
+    return name
 
 
 if __name__ == "__main__":

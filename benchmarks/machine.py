@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -23,6 +24,27 @@ def facts() -> dict[str, Any]:
         "caffepy": caffepy.__version__,
         **{name: _version(name) for name in ("numpy", "torch")},
     }
+
+
+def busy(seconds: float = 1.0) -> float | None:
+    """The share of the processors' time that others take while this process sleeps; None where Linux does not tell."""
+    before = _ticks()
+    time.sleep(seconds)
+    after = _ticks()
+    if before is None or after is None:
+        return None
+    total = after[0] - before[0]
+    return round((after[1] - before[1]) / total, 3) if total else None
+
+
+def _ticks() -> tuple[int, int] | None:
+    """Of all processors since the start: all, and those that were not idle."""
+    try:
+        with open("/proc/stat") as file:
+            ticks = [int(number) for number in file.readline().split()[1:9]]
+    except OSError:
+        return None
+    return sum(ticks), sum(ticks) - ticks[3] - ticks[4]
 
 
 def gpu_facts() -> dict[str, Any]:

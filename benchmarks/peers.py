@@ -1,52 +1,60 @@
-"""ONNX Runtime and OpenCV as engines that run forward: the same net, exported or saved, on the same input."""
+"""Who caffepy is compared with: which of them can be imported, by which interpreter, and in which version."""
 
-import tempfile
-from pathlib import Path
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
+MODULES = {
+    "torch": "torch",
+    "torch-compile": "torch",
+    "onnxruntime": "onnxruntime",
+    "opencv": "cv2",
+    "caffe": "caffe",
+    "captum": "captum",
+    "grad-cam": "pytorch_grad_cam",
+}
+"""Of each peer, the module that it needs."""
 
-from benchmarks.nets import NETS
-from benchmarks.runs import build
-from caffepy.interop.onnx import to_onnx
-from caffepy.proto import prototxt
+TITLES = {
+    "caffepy": "caffepy",
+    "torch": "PyTorch eager",
+    "torch-compile": "PyTorch compiled",
+    "onnxruntime": "ONNX Runtime",
+    "opencv": "OpenCV",
+    "caffe": "Caffe",
+}
+
+_ASK = """
+import importlib, json, sys
+found = {}
+for name in sys.argv[1:]:
+    try:
+        module = importlib.import_module(name)
+    except Exception:
+        continue
+    if name != "caffe" or "caffepy" not in sys.modules:  # what caffepy itself installs under that name is no peer
+        found[name] = str(getattr(module, "__version__", "unknown"))
+print(json.dumps(found))
+"""
 
 
-class OnnxRuntime:
-    """ONNX Runtime on the CPU."""
+@dataclass(frozen=True)
+class Peer:
+    """One that is there."""
 
-    def __init__(self, name: str, batch: int, threads: int) -> None:
-        import onnxruntime
-
-        net = build(NETS[name](batch))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "net.onnx"
-            to_onnx(net, path)
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self._inputs = {self._session.get_inputs()[0].name: net.blobs["data"].data.copy()}
-
-    def forward(self) -> np.ndarray:
-        found: np.ndarray = self._session.run(None, self._inputs)[0]
-        return found
+    python: str
+    version: str
 
 
-class OpenCv:
-    """cv2.dnn on the CPU."""
-
-    def __init__(self, name: str, batch: int, threads: int) -> None:
-        import cv2
-
-        net = build(NETS[name](batch))
-        cv2.setNumThreads(threads)
-        with tempfile.TemporaryDirectory() as folder:
-            definition, weights = Path(folder) / "net.prototxt", Path(folder) / "net.caffemodel"
-            definition.write_text(prototxt.format(net.param))
-            net.save(weights)
-            self._net = cv2.dnn.readNetFromCaffe(str(definition), str(weights))
-        self._data = net.blobs["data"].data.copy()
-
-    def forward(self) -> np.ndarray:
-        self._net.setInput(self._data)
-        found: np.ndarray = self._net.forward()
-        return found
+def found(wanted: Sequence[str], pythons: Sequence[str]) -> dict[str, Peer]:
+    """Those of the wanted that an interpreter has; the first that has one runs it."""
+    modules = sorted({MODULES[name] for name in wanted})
+    there: dict[str, Peer] = {}
+    for python in pythons:
+        run = subprocess.run(
+            [python, "-W", "ignore", "-c", _ASK, *modules], stdout=subprocess.PIPE, check=True, text=True
+        )
+        for module, version in json.loads(run.stdout.splitlines()[-1]).items():
+            there.setdefault(module, Peer(python, version))
+    return {name: there[MODULES[name]] for name in wanted if MODULES[name] in there}

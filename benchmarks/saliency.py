@@ -5,26 +5,35 @@ times are caffepy's alone.
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from benchmarks import saliency_worker
+from benchmarks.turns import environment
 
 PEERS = {"captum": "captum", "grad-cam": "pytorch_grad_cam"}
 """The engine's name, and its package."""
 
 
-def measure(net: str, method: str, threads: int, rounds: int, passes: int) -> dict[str, Any]:
-    """By engine: the median of images a second and the greatest peaks in MB, the process's; ratios to the peers."""
-    engines = ["caffepy", *(peer for peer in PEERS if method in saliency_worker.METHODS_OF[peer] and _there(peer))]
+def measure(
+    net: str, method: str, threads: int, rounds: int, passes: int, pythons: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """By engine: the median of images a second and the greatest peaks in MB, the process's; ratios to the peers.
+
+    `pythons` are the interpreters that have the peers; by default this one is asked for them.
+    """
+    if pythons is None:
+        pythons = {peer: sys.executable for peer in PEERS if _there(peer)}
+    engines = ["caffepy", *(peer for peer in PEERS if method in saliency_worker.METHODS_OF[peer] and peer in pythons)]
     runs: dict[str, list[dict[str, float]]] = {engine: [] for engine in engines}
     for turn in range(rounds):
         for engine in sorted(engines, reverse=bool(turn % 2)):
-            runs[engine].append(_run(engine, net, method, threads, passes))
+            python = pythons.get(engine, sys.executable)
+            runs[engine].append(_run(python, engine, net, method, threads, passes))
     found: dict[str, Any] = {"net": net, "method": method}
     for engine, of_engine in runs.items():
         seconds = statistics.median(run["seconds"] for run in of_engine)
@@ -56,11 +65,11 @@ def _there(peer: str) -> bool:
     return find_spec("torch") is not None and find_spec(PEERS[peer]) is not None
 
 
-def _run(engine: str, net: str, method: str, threads: int, passes: int) -> dict[str, float]:
-    environment = dict(os.environ)
-    environment |= {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.saliency_worker"]
+def _run(python: str, engine: str, net: str, method: str, threads: int, passes: int) -> dict[str, float]:
+    command = [python, "-W", "ignore", "-m", "benchmarks.saliency_worker"]
     arguments = [engine, net, method, str(threads), str(passes)]
-    output = subprocess.run([*command, *arguments], env=environment, stdout=subprocess.PIPE, check=True, text=True)
+    output = subprocess.run(
+        [*command, *arguments], env=environment(threads), stdout=subprocess.PIPE, check=True, text=True
+    )
     answer: dict[str, float] = json.loads(output.stdout.splitlines()[-1])
     return answer

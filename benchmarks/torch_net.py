@@ -33,12 +33,20 @@ class TorchNet:
     def __init__(
         self, net: caffepy.Net, device: str = "cpu", memory_format: torch.memory_format = torch.contiguous_format
     ) -> None:
+        self.input = net.inputs[0]
         self.layers: list[TorchLayer] = []
         params = [layer.param for layer in net.layers if layer.type not in ("Input", "Split", "Dropout")]
         weights = {
             name: [arranged(torch.from_numpy(b.data.copy()).to(device), memory_format) for b in blobs]
             for name, blobs in net.params.items()
         }
+        self.learned = [
+            weight
+            for layer in net.layers
+            if layer.type in ("Convolution", "InnerProduct", "Scale")
+            for weight in weights[layer.name]
+        ]
+        """In the order of the net's layers."""
         aliases = {
             top: layer.param.bottom[0] for layer in net.layers if layer.type == "Split" for top in layer.param.top
         }
@@ -54,7 +62,7 @@ class TorchNet:
 
     def forward(self, data: Tensor) -> Tensor:
         """The last layer's top."""
-        blobs = {"data": data}
+        blobs = {self.input: data}
         for layer in self.layers:
             blobs[layer.top] = layer.step(*[blobs[name] for name in layer.bottoms])
         return blobs[self.layers[-1].top]

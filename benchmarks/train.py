@@ -1,16 +1,19 @@
 """Training steps of caffepy beside PyTorch eager: both take turns in one run, each in a process of its own."""
 
 import time
-from importlib.util import find_spec
 from typing import Any
 
-from benchmarks.cpu import PAUSE, Engine, summary
+from benchmarks.peers import Peer
+from benchmarks.turns import PAUSE, Engine, summary, with_ratios
 
 
-def measure(net: str, batch: int, threads: int, rounds: int, passes: int) -> dict[str, Any]:
+def measure(net: str, batch: int, threads: int, rounds: int, passes: int, torch: Peer | None = None) -> dict[str, Any]:
     """Figures of training steps: medians, quartiles and minima in ms, ours over theirs, and the losses reached."""
-    names = ["caffepy", "torch"] if find_spec("torch") else ["caffepy"]
-    engines = {name: Engine(name, net, batch, threads, "train_worker") for name in names}
+    pythons = {"caffepy": {}} | ({"torch": {"python": torch.python}} if torch else {})
+    engines = {
+        name: Engine("train_worker", name, net, batch, threads, threads=threads, **python)
+        for name, python in pythons.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in engines}
     try:
         for engine in engines.values():
@@ -23,8 +26,5 @@ def measure(net: str, batch: int, threads: int, rounds: int, passes: int) -> dic
     finally:
         for engine in engines.values():
             engine.close()
-    step: dict[str, Any] = {name: summary(seconds) for name, seconds in times.items()}
-    if "torch" in step:
-        ours, theirs = step["caffepy"], step["torch"]
-        step["ratio"] = {key: round(ours[key] / theirs[key], 3) for key in ("median", "minimum")}
+    step = with_ratios({name: summary(seconds) for name, seconds in times.items()})
     return {"net": net, "batch": batch, "passes": rounds * passes, "step": step, "loss": losses}

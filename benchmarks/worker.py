@@ -1,149 +1,165 @@
-"""One engine with one net in a process of its own, so that no library's threads disturb the other's.
+"""One engine on one net in a process of its own: `python -m benchmarks.worker ENGINE FOLDER THREADS`.
 
-`python -m benchmarks.worker ENGINE NET BATCH THREADS` reads commands from its input, one a line, and answers each
-with a line of JSON:
+The folder is one that benchmarks.case has written. The first line that it prints is JSON of what the engine can do, or
+of the error that the net was for it: forward; gradient (forward, and the gradient of one score with respect to the
+input); backward (forward, and the gradients of that score with respect to the input and all weights). Commands are read
+from the input, one a line, and answered with a line of JSON:
 
-    forward N     seconds of N forward passes
-    gradient N    seconds of N forward passes, each with the gradient of one score with respect to the data
-    layers N      {layer type: [seconds forward, backward]}, of N passes of each layer by itself
-    cpu forward N, cpu gradient N     seconds of the process's own time, all its threads together
-    check         numbers of the gradient, or of the output of an engine that has none, to compare the engines by
+    WAY N         seconds of each of N runs
+    cpu           seconds of the process, all its threads together, that the last command took
+    check WAY     writes samples of the way's results to FOLDER/ENGINE-WAY.npz
+    layers N      medians of N runs of each layer by itself, forward and backward in ms
+    memory WAY    bytes: before the net was made, with it, and the most that two runs of the way took
 """
 
+import gc
 import json
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.nets import NETS
-from benchmarks.peers import OnnxRuntime, OpenCv
-from benchmarks.runs import build, one_score
+from benchmarks import case, resident
+from benchmarks.runs import one_score
+from benchmarks.turns import seconds_of
+
+WAYS = "forward", "gradient", "backward"
+_OUT = sys.stdout
+SAMPLES = 4096
+"""Of each array that engines are compared by."""
 
 
 class Caffepy:
     """This project's engine."""
 
-    def __init__(self, name: str, batch: int, threads: int) -> None:
-        self.net = build(NETS[name](batch))
-        self.diffs: dict[str | tuple[str, str], Any] = {self.net.outputs[0]: one_score(self.net)}
+    ways = WAYS
 
-    def forward(self) -> np.ndarray:
-        found: np.ndarray = self.net.forward()[self.net.outputs[0]]
-        return found
+    def __init__(self, folder: Path, threads: int, **options: Any) -> None:
+        import caffepy
 
-    def gradient(self) -> np.ndarray:
+        caffepy.set_threads(threads)
+        caffepy.set_param_diffs("always")
+        self.net = case.load(folder, **options)
+        self.output = self.net.outputs[0]
+        self.diff = one_score(self.net)
+
+    def forward(self) -> list[np.ndarray]:
+        return [self.net.forward()[self.output]]
+
+    def gradient(self) -> list[np.ndarray]:
         self.net.forward()
-        return self.net.gradient(self.diffs, "data")["data"]
+        return [self.net.gradient({self.output: self.diff}, self.net.inputs[0])[self.net.inputs[0]]]
 
-    def layers(self, passes: int) -> dict[str, list[float]]:
-        times: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        for layer in self.net.profile(passes).layers:
-            for way, cost in enumerate((layer.forward, layer.backward)):
-                times[layer.type][way] += 1e-3 * (cost.ms or 0) if cost else 0
-        return times
+    def backward(self) -> list[np.ndarray]:
+        self.net.forward()
+        self.net.clear_param_diffs()
+        for name in self.net.outputs:
+            self.net.blobs[name].diff[...] = self.diff if name == self.output else 0
+        self.net.backward()
+        return [blob.read_diff() for layer in self.net.layers if _learns(layer.type) for blob in layer.blobs]
 
-
-class Torch:
-    """PyTorch eager."""
-
-    def __init__(self, name: str, batch: int, threads: int) -> None:
-        import torch
-
-        from benchmarks.torch_net import TorchNet
-
-        torch.set_num_threads(threads)
-        self.torch = torch
-        net = build(NETS[name](batch))
-        self.net = TorchNet(net)
-        self.data = torch.from_numpy(net.blobs["data"].data.copy())
-        self.diff = torch.from_numpy(one_score(net))
-
-    def forward(self) -> np.ndarray:
-        with self.torch.inference_mode():
-            found: np.ndarray = self.net.forward(self.data).numpy()
-        return found
-
-    def gradient(self) -> np.ndarray:
-        found: np.ndarray = self.net.gradient(self.data, self.diff).numpy()
-        return found
-
-    def layers(self, passes: int) -> dict[str, list[float]]:
-        fastest: dict[tuple[str, int], float] = {}
-        for _ in range(passes):
-            self._layer_by_layer(fastest)
-        times: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-        kinds = {layer.name: layer.type for layer in self.net.layers}
-        for (name, way), seconds in fastest.items():
-            times[kinds[name]][way] += seconds
-        return times
-
-    def _layer_by_layer(self, fastest: dict[tuple[str, int], float]) -> None:
-        """One pass forward and back, every layer a graph of its own."""
-        blobs = {"data": self.data}
-        done: list[tuple[str, list[Any], Any]] = []
-        for layer in self.net.layers:
-            inputs = [blobs[name].detach().requires_grad_() for name in layer.bottoms]
-            step = self.torch.relu if layer.step is self.torch.relu_ else layer.step
-            blobs[layer.top] = _timed(step, fastest, (layer.name, 0))(*inputs)
-            done.append((layer.name, inputs, blobs[layer.top]))
-        diffs = {id(done[-1][2]): self.diff}
-        tops = {id(top): top for _, _, top in done}
-        for name, inputs, top in reversed(done):
-            backward = _timed(self.torch.autograd.grad, fastest, (name, 1))
-            for data, diff in zip(inputs, backward(top, inputs, diffs.pop(id(top))), strict=True):
-                source = next((key for key, value in tops.items() if value.data_ptr() == data.data_ptr()), None)
-                if source is not None:
-                    diffs[source] = diffs[source] + diff if source in diffs else diff
+    def layers(self, passes: int) -> dict[str, dict[str, Any]]:
+        costs = self.net.profile(passes).layers
+        both = {cost.name: (cost.forward, cost.backward) for cost in costs}
+        return {
+            cost.name: {
+                "type": cost.type,
+                "ms": [way.ms if way else None for way in both[cost.name]],
+                "flops": [way.flops if way else None for way in both[cost.name]],
+                "bytes": [way.bytes if way else None for way in both[cost.name]],
+            }
+            for cost in costs
+        }
 
 
-ENGINES: dict[str, Any] = {"caffepy": Caffepy, "torch": Torch, "onnxruntime": OnnxRuntime, "opencv": OpenCv}
+class Sharing(Caffepy):
+    """The same where blobs take turns in the same memory."""
+
+    ways = ("forward",)
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        super().__init__(folder, threads, memory="inference")
 
 
-def _timed(
-    method: Callable[..., Any], fastest: dict[tuple[str, int], float], key: tuple[str, int]
-) -> Callable[..., Any]:
-    def run(*args: Any) -> Any:
-        start = time.perf_counter()
-        result = method(*args)
-        fastest[key] = min(fastest.get(key, float("inf")), time.perf_counter() - start)
-        return result
-
-    return run
+def _learns(kind: str) -> bool:
+    return kind in ("Convolution", "InnerProduct", "Scale")
 
 
-def _times(run: Callable[[], Any], passes: int, clock: Callable[[], float]) -> list[float]:
-    times = []
-    for _ in range(passes):
-        start = clock()
-        run()
-        times.append(clock() - start)
-    return times
+def _engine(name: str) -> Callable[[Path, int], Any]:
+    if name in ("caffepy", "caffepy-inference"):
+        return Caffepy if name == "caffepy" else Sharing
+    if name.startswith("torch"):
+        from benchmarks.torch_engine import Compiled, Torch
+
+        return Compiled if name == "torch-compile" else Torch
+    from benchmarks import other_engines
+
+    return {"onnxruntime": other_engines.OnnxRuntime, "opencv": other_engines.OpenCv, "caffe": other_engines.Caffe}[
+        name
+    ]
 
 
-def _sums(values: np.ndarray) -> list[float]:
-    return [float(values.sum()), float(np.abs(values).sum()), float(np.square(values).sum())]
+def _sampled(array: np.ndarray) -> np.ndarray:
+    flat = np.asarray(array, np.float32).reshape(-1)
+    return flat[:: max(1, flat.size // SAMPLES)].copy()
 
 
-def main(engine: str, name: str, batch: int, threads: int) -> None:
-    """Answer commands until the input ends."""
-    runner = ENGINES[engine](name, batch, threads)
-    for line in sys.stdin:
-        *own, command, count = [*line.split(), "0"][: 3 if line.startswith("cpu") else 2]
-        answer: Any
+class Worker:
+    """Answers commands."""
+
+    def __init__(self, name: str, folder: Path, threads: int) -> None:
+        make = _engine(name)
+        self.name, self.folder = name, folder
+        self.before = resident.now()
+        self.engine = make(folder, threads)
+        gc.collect()
+        self.made = resident.now()
+        self.cpu = 0.0
+
+    def answer(self, command: str, argument: str) -> Any:
+        if command == "cpu":
+            return self.cpu
         if command == "check":
-            found = {what: getattr(runner, what)() for what in ("forward", "gradient") if hasattr(runner, what)}
-            answer = {what: _sums(np.asarray(values, np.float64)) for what, values in found.items()}
-        elif command == "layers":
-            answer = runner.layers(int(count))
-        else:
-            clock = time.process_time if own else time.perf_counter
-            answer = _times(getattr(runner, command), int(count), clock)
-        print(json.dumps(answer), flush=True)
+            results = getattr(self.engine, argument)()
+            np.savez(self.folder / f"{self.name}-{argument}.npz", *map(_sampled, results))
+            return True
+        if command == "memory":
+            return self.memory(getattr(self.engine, argument))
+        if command == "layers":
+            return self.engine.layers(int(argument))
+        start = time.process_time()
+        found = seconds_of(getattr(self.engine, command), int(argument))
+        self.cpu = time.process_time() - start
+        return found
+
+    def memory(self, way: Callable[[], object]) -> dict[str, int | None]:
+        resident.forget_peak()
+        for _ in range(2):
+            way()
+        return {"before": self.before, "made": self.made, "peak": resident.peak()}
+
+
+def main(name: str, folder: str, threads: str) -> None:
+    """Answer commands until the input ends."""
+    try:
+        worker = Worker(name, Path(folder), int(threads))
+    except Exception as error:  # whatever a peer raises for a net that it does not know
+        reply({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
+        return
+    reply(list(worker.engine.ways))
+    for line in sys.stdin:
+        command, _, argument = line.strip().partition(" ")
+        reply(worker.answer(command, argument))
+
+
+def reply(answer: Any) -> None:
+    """A line of JSON; what a library prints goes elsewhere."""
+    print(json.dumps(answer), file=_OUT, flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    sys.stdout = sys.stderr
+    main(*sys.argv[1:])
