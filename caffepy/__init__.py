@@ -3,7 +3,10 @@
 The names are pycaffe's: `import caffepy as caffe`, or `import caffe` where no other Caffe is installed.
 """
 
-from caffepy import dnn, io, layers, proto
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from caffepy import io, layers, proto
 from caffepy.classifier import Classifier
 from caffepy.detector import Detector
 from caffepy.device import set_device
@@ -47,6 +50,9 @@ from caffepy.solver import (
     SGDSolver,
     get_solver,
 )
+
+if TYPE_CHECKING:
+    from caffepy import dnn
 
 __version__ = "1.0.0rc1"
 
@@ -100,3 +106,10 @@ __all__ = [
 ]
 
 quiet_as_glog()
+
+
+def __getattr__(name: str) -> Any:
+    """`caffepy.dnn`, loaded when it is first used."""
+    if name == "dnn":
+        return importlib.import_module("caffepy.dnn")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

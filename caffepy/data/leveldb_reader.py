@@ -7,7 +7,6 @@ links to them, with copies of the few small files beside, is the same database, 
 
 import os
 import shutil
-import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +33,8 @@ class LeveldbReader:
         plyvel = import_plyvel()
         self._library_error: type[Exception] = plyvel.Error
         try:
+            import tempfile
+
             self._copy = tempfile.mkdtemp(prefix="caffepy-leveldb-")
         except OSError as error:
             raise DataError(f"LEVELDB {self.source!r}: no room for a folder of links to its tables: {error}") from error

@@ -1,7 +1,6 @@
 """OpenCV's Net over a caffepy.Net."""
 
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,6 +41,8 @@ def readNetFromCaffe(prototxt: Source, caffeModel: Source = "", *, limits: Limit
     It is built for testing, and as OpenCV does not run Python layers or read what a model names, `limits` forbid it.
     Raises what caffepy.Net raises.
     """
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         model = _path(prototxt, Path(folder, "buffer.prototxt"))
         absent = isinstance(caffeModel, str) and not caffeModel

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 
 from caffepy.draw.svg import Edge, Node, render
@@ -44,6 +43,8 @@ class Diagram:
                 f"drawing as {format!r} takes graphviz, and its program {prog!r} is not on the PATH: install graphviz, "
                 "or draw to .svg, which needs nothing"
             )
+        import subprocess
+
         done = subprocess.run([program, f"-T{format}"], input=self.to_string().encode(), capture_output=True)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()

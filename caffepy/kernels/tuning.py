@@ -12,9 +12,7 @@ import functools
 import hashlib
 import json
 import os
-import statistics
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from caffepy import device, kernels
 from caffepy.device import source
@@ -144,7 +144,7 @@ def _milliseconds(running: device.Gpu, body: Callable[[], None]) -> float:
         body()  # compiles
         graph = running.capture(repeated)
         graph.launch()
-        return statistics.median(running.elapsed(graph.launch) for _ in range(ROUNDS)) / REPEATS
+        return float(np.median([running.elapsed(graph.launch) for _ in range(ROUNDS)])) / REPEATS
 
 
 def _copy(running: device.Gpu, array: Any) -> Any:
@@ -226,6 +226,8 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 def _write(path: Path, text: str) -> None:
     """Beside it, then renamed: whoever reads finds the old text or the new one."""
+    import tempfile
+
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as beside:
         beside.write(text)

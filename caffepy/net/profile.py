@@ -1,6 +1,5 @@
 """What each layer of a net costs: time, products and memory traffic, beside what the device could do."""
 
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -234,7 +233,7 @@ def _on_host(body: Callable[[], object], times: int) -> float:
         start = time.perf_counter()
         body()
         found.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(found)
+    return float(np.median(found))
 
 
 def _on_gpu(running: device.Gpu, body: Callable[[], object], times: int) -> float:

@@ -1,7 +1,6 @@
 """Finding, loading and describing the library; why it cannot be used where it cannot."""
 
 import ctypes
-import importlib.metadata
 import os
 import platform
 import sys
@@ -158,6 +157,8 @@ def _candidates() -> Iterator[str]:
 
 
 def _in_wheel(name: str) -> str | None:
+    import importlib.metadata  # here, for it takes a tenth of what importing caffepy does
+
     try:
         files = importlib.metadata.files(WHEELS[platform.system()]) or []
     except importlib.metadata.PackageNotFoundError:
