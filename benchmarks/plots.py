@@ -14,16 +14,16 @@ from benchmarks.peers import TITLES
 COLORS = dict(zip(TITLES, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
 
 
-def draw(suites: dict[str, dict[str, Any]], folder: Path) -> list[Path]:
-    """Those plots whose suites there are, as PNG."""
+def draw(suites: dict[str, dict[str, Any]], folder: Path) -> dict[str, Path]:
+    """Those plots whose suites there are, as PNG, by suite."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = []
+    found = {}
     if "nets" in suites:
-        found.append(_saved(bars(suites["nets"]["result"]), folder / "nets.png"))
+        found["nets"] = _saved(bars(suites["nets"]["result"]), folder / "nets.png")
     if "layers" in suites:
-        found.append(_saved(roofline(suites["layers"]["result"]), folder / "roofline.png"))
+        found["layers"] = _saved(roofline(suites["layers"]["result"]), folder / "roofline.png")
     if "memory" in suites and suites["memory"]["result"]["scaling"]:
-        found.append(_saved(scaling(suites["memory"]["result"]["scaling"]), folder / "scaling.png"))
+        found["memory"] = _saved(scaling(suites["memory"]["result"]["scaling"]), folder / "scaling.png")
     return found
 
 
@@ -88,7 +88,8 @@ def scaling(entries: list[dict[str, Any]]) -> Any:
             axes[1, column].plot(x, more, "o-", color=COLORS[name], label=TITLES[name])
         axes[0, column].set(ylabel="forward and gradient, ms")
         axes[1, column].set(xlabel=title, ylabel="memory, MB")
-        axes[0, column].legend(fontsize=8)
+        if rows:
+            axes[0, column].legend(fontsize=8)
     return figure
 
 

@@ -11,6 +11,12 @@ from benchmarks.peers import TITLES
 
 Suites = dict[str, dict[str, Any]]
 
+ALTERNATIVES = {
+    "nets": "Times of all engines by net, ours being 1",
+    "layers": "Layers with products under the machine's roof",
+    "memory": "Time and memory against batch and image size",
+}
+
 WAYS = {
     "forward": "Forward",
     "gradient": "Forward and the gradient with respect to the input",
@@ -27,15 +33,20 @@ def write(result: Path, docs: Path) -> None:
     from benchmarks import plots
 
     text = docs.read_text("utf-8")
+    pictures = plots.draw(suites, docs.parent / "performance")
     for name, table in TABLES.items():
         if name in suites:
-            block = f"<!-- {name} -->\n{_head(suites[name])}\n\n{table(suites[name])}\n<!-- end -->"
+            parts = [_head(suites[name]), table(suites[name]), *_picture(name, pictures)]
+            block = f"<!-- {name} -->\n" + "\n\n".join(parts) + "\n<!-- end -->"
             text, number = re.subn(rf"<!-- {name} -->.*?<!-- end -->", lambda _, b=block: b, text, flags=re.DOTALL)
             if not number:
                 raise SystemExit(f"{docs} has no place for the table: <!-- {name} --> ... <!-- end -->")
     docs.write_text(text, "utf-8")
-    drawn = plots.draw(suites, docs.parent / "performance")
-    print(f"{docs} and {', '.join(map(str, drawn))}")
+    print(f"{docs} and {', '.join(map(str, pictures.values()))}")
+
+
+def _picture(suite: str, pictures: dict[str, Path]) -> list[str]:
+    return [f"![{ALTERNATIVES[suite]}](performance/{pictures[suite].name})"] if suite in pictures else []
 
 
 def _head(entry: dict[str, Any]) -> str:

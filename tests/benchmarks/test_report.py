@@ -7,6 +7,8 @@ import pytest
 
 from benchmarks import compare
 from benchmarks.__main__ import main
+from benchmarks.report import TABLES
+from tests.shared import ROOT
 
 
 def figures(median: float, ratio: float | None = None) -> dict:
@@ -91,6 +93,13 @@ def test_tables_go_between_their_marks(files: tuple[Path, Path], tmp_path: Path)
     again = text
     main(["report", str(files[0]), "--docs", str(docs)])
     assert docs.read_text() == again
+
+
+def test_the_guide_has_a_place_for_every_table() -> None:
+    text = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    for name in TABLES:
+        assert text.count(f"<!-- {name} -->") == 1, name
+    assert text.count("<!-- end -->") == len(TABLES)
 
 
 def test_a_document_without_marks_is_left_alone(files: tuple[Path, Path], tmp_path: Path) -> None:
