@@ -50,13 +50,13 @@ def layer_type_list() -> list[str]:
 class State:
     """Memory of a layer's own, on the running device: masks, running sums, what backward needs of forward."""
 
-    __slots__ = ("_access", "_error", "_storage", "shape")
+    __slots__ = ("_access", "_storage", "_whose", "shape")
 
-    def __init__(self, dtype: DTypeLike, error: Callable[[str], LayerError] = LayerError):
+    def __init__(self, dtype: DTypeLike, whose: str = ""):
         self.shape: Shape = ()
         self._access: Access = "update"
         self._storage = SyncedArray(dtype)
-        self._error = error
+        self._whose = whose  # what errors begin with; the layer itself would be a cycle
 
     @property
     def bytes(self) -> int:
@@ -87,7 +87,7 @@ class State:
         try:
             self._storage.host(math.prod(self.shape)).reshape(self.shape)[...] = value
         except OverflowError as error:
-            raise self._error(f"its sizes do not fit 32 bits ({error}); make them smaller") from error
+            raise LayerError(f"{self._whose}its sizes do not fit 32 bits ({error}); make them smaller") from error
 
 
 class Layer:
@@ -235,7 +235,7 @@ class Layer:
 
     def state(self, name: str, shape: Shape, dtype: DTypeLike = np.float32) -> State:
         """Memory of the layer's own, zero at first; asking again under the same name gives it a new shape."""
-        state = self._states.setdefault(name, State(dtype, self.error))
+        state = self._states.setdefault(name, State(dtype, str(self.error(""))))
         self.afford(math.prod(shape) * np.dtype(dtype).itemsize, f"{name} of shape {shape}")
         state.shape = shape
         return state

@@ -9,7 +9,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from tests.cuda_on_cpu import build as kernels
 from tests.cupy_on_cpu import build
 
 TWINS = Path(__file__).parent / "twins"
-MEMORY_ALLOCATION, ILLEGAL_ADDRESS, LAUNCH_FAILED = 2, 700, 719
+MEMORY_ALLOCATION, NO_BINARY, ILLEGAL_ADDRESS, LAUNCH_FAILED, UNKNOWN = 2, 209, 700, 719, 999
 """CUresult's numbers."""
 CAPABILITY = int(os.environ.get("FAKECUDA_CAPABILITY", "90"))
 
@@ -100,6 +100,22 @@ def failing(nth: int, result: int) -> Iterator[None]:
 def calls() -> int:
     """How many calls there were in the last `failing` block."""
     return int(_state["calls"])
+
+
+def every_call_fails_once(use: Callable[[], object], result: int, most: int = 200) -> Iterator[BaseException | None]:
+    """Calls `use` again and again, in which first the first call of CUDA answers `result`, then the second ...; gives
+    what it raised each time, and ends behind its last call, or after `most` of them."""
+    for nth in range(1, most + 1):
+        raised: BaseException | None = None
+        with failing(nth, result):
+            try:
+                use()
+            except Exception as error:
+                raised = error.with_traceback(None)  # whose frames hold arrays
+        if nth > calls():
+            return
+        fault()  # forgiven
+        yield raised
 
 
 @contextmanager
