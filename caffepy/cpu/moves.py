@@ -1,8 +1,10 @@
 """Copies and fills: values keep the layout that they are in."""
 
+import numpy as np
+
 from caffepy.blob import Floats
 from caffepy.cpu.build import Builder, DeclinedError
-from caffepy.cpu.homes import DST, SRC, reorder
+from caffepy.cpu.homes import DST, SRC, ZEROS, reorder
 from caffepy.cpu.record import Operation
 from caffepy.cpu.table import translates
 
@@ -27,6 +29,14 @@ def eltwise_sum_backward(b: Builder, operation: Operation) -> None:
     if operation.constants["coeff"] != 1:
         raise DeclinedError
     move(b, operation["top_diff"], operation["bottom_diff"])
+
+
+@translates("fill")
+def fill(b: Builder, operation: Operation) -> None:
+    """With zeros: nothing is written before somebody reads it, and who adds to it writes instead."""
+    if operation["value"] != 0 or operation["array"].dtype != np.float32:
+        raise DeclinedError
+    b.compute(operation["array"], ZEROS)
 
 
 def move(b: Builder, source: Floats, target: Floats) -> None:

@@ -3,6 +3,7 @@
 from caffepy.blob.storage import SyncedArray
 from caffepy.cpu import (
     batch_norm,
+    batch_norm_training,
     convolution,
     elementwise,
     inner_product,
@@ -10,6 +11,7 @@ from caffepy.cpu import (
     lrn,
     moves,
     pooling,
+    scale_weights,
     softmax,
     updates,
 )
@@ -18,7 +20,20 @@ from caffepy.cpu.record import Recorder
 from caffepy.cpu.table import TRANSLATIONS
 from caffepy.errors import DeviceError
 
-FAMILIES = batch_norm, convolution, elementwise, inner_product, joins, lrn, moves, pooling, softmax, updates
+FAMILIES = (
+    batch_norm,
+    batch_norm_training,
+    convolution,
+    elementwise,
+    inner_product,
+    joins,
+    lrn,
+    moves,
+    pooling,
+    scale_weights,
+    softmax,
+    updates,
+)
 """The modules whose translations there are."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from caffepy import device
 from caffepy.blob.storage import SyncedArray
 from caffepy.errors import ArgumentError, StateError
 from caffepy.net.around import Ending
@@ -138,6 +139,18 @@ class ParamDiffs:
         for storage, value in replaced.items():
             storage.put(value)
         self._promise.lost = None
+
+    def clear(self) -> None:
+        """Set the diffs of all weights to zero, as a pass; nothing waits any more."""
+        layers = self._execution.layers
+
+        def body() -> None:
+            for layer in layers:
+                for blob in layer.blobs:
+                    device.current().fill(blob.diff_storage.array(blob.count, "overwrite"), 0)
+
+        self._execution.replay.run(("clear", *(len(layer.blobs) for layer in layers)), range(len(layers)), body)
+        self.forget()
 
     def forget(self) -> None:
         """Compute nothing that waits now."""

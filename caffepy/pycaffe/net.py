@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from caffepy import device
 from caffepy import net as engine
 from caffepy.blob import Blob, Floats, fit
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError, nearest
@@ -245,10 +244,7 @@ class Net(OldNames, engine.Net):
     def clear_param_diffs(self) -> None:
         """Set the diffs of all weights to zero; backward adds to them."""
         with self._lock:
-            for layer in self.execution.layers:
-                for blob in layer.blobs:
-                    device.current().fill(blob.diff_storage.array(blob.count, "overwrite"), 0)
-            self.param_diffs.forget()
+            self.param_diffs.clear()
 
     def before_forward(self, callback: Callback) -> None:
         """Call `callback(index of the layer)` before each layer's forward."""

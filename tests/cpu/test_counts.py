@@ -72,6 +72,6 @@ def test_small_work_stays_on_one_thread() -> None:
     finally:
         set_threads(None)
     assert "convolution_backward_weights" in every
-    assert every.count("reorder") == 1  # of the 102,400 weights of d
+    assert "reorder" not in every
     with road("numpy"):
         assert_alike(found, passes(build(SMALL, (2, 4, 12, 12))))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from caffepy.proto.caffe_pb2 import TRAIN
 from tests.cpu.roads import assert_alike, build, captured, needs_onednn, passes, road
 
 pytestmark = needs_onednn
@@ -21,6 +22,8 @@ NORM = """layer { name: "b" type: "BatchNorm" bottom: "c" top: "c" }
 APART = """layer { name: "b" type: "BatchNorm" bottom: "c" top: "b" }
            layer { name: "s" type: "Scale" bottom: "b" top: "s" scale_param { bias_term: true } }
            layer { name: "r" type: "ReLU" bottom: "s" top: "s" }"""
+AFTER = """layer { name: "z" type: "Convolution" bottom: "s" top: "z"
+           convolution_param { num_output: 9 kernel_size: 3 } }"""
 BRANCH = 'layer {{ name: "{0}" type: "Convolution" bottom: "data" top: "{0}" convolution_param {{ {1} }} }}'
 BRANCHES = BRANCH.format("c", "num_output: 32 kernel_size: 1") + BRANCH.format("d", "num_output: 16 kernel_size: 1")
 ALIKE = BRANCH.format("c", "num_output: 32 kernel_size: 1") + BRANCH.format("d", "num_output: 32 kernel_size: 1")
@@ -55,6 +58,11 @@ CASES = {
         ELTWISE.format("").replace('"c" bottom: "d"', '"data" bottom: "data"'),
         (2,) * 6 + (1,) * 7,
     ),
+    "norm apart, of channels that fill no block": (
+        PRE.replace("num_output: 32", "num_output: 20") + APART + AFTER,
+        (2, 16, 9, 9),
+    ),
+    "norms and a layer after them": (PRE + NORM + RELU + AFTER.replace('"s"', '"c"'), (2, 16, 9, 9)),
     "norm first": (APART.replace('bottom: "c"', 'bottom: "data"'), (2, 16, 5, 5)),
     "max": (POOL.format("pool: MAX kernel_size: 3 stride: 2"), (2, 8, 14, 13)),
     "max, padded": (POOL.format("pool: MAX kernel_size: 3 stride: 2 pad: 1"), (1, 8, 14, 14)),
@@ -111,6 +119,41 @@ def test_both_roads_agree(case: str) -> None:
         for _ in range(3):
             assert_alike(passes(net), expected)
         assert_alike(passes(build(body, shape)), expected)
+
+
+TRAINED = {
+    "norm": PRE + NORM + RELU + AFTER.replace('"s"', '"c"'),
+    "norm of channels that fill no block": PRE.replace("32", "20") + NORM + RELU + AFTER.replace('"s"', '"c"'),
+    "norm apart": PRE + APART + AFTER,
+    "norm without a scale": PRE + NORM.splitlines()[0] + AFTER.replace('"s"', '"c"'),
+    "norm of rows": FC.format("num_output: 10") + NORM.replace('"c"', '"f"'),
+}
+
+
+@pytest.mark.parametrize("case", TRAINED)
+def test_both_roads_agree_in_training(case: str) -> None:
+    shape = (6, 8, 7, 7)
+    with road("numpy"):
+        net = build(TRAINED[case], shape, TRAIN)
+        expected = [passes(net) for _ in range(2)]
+    with road("onednn"):
+        net = build(TRAINED[case], shape, TRAIN)
+        for wanted in expected:
+            wanted = {k: v for k, v in wanted.items() if k not in ("c weight 1 diff", "f weight 1 diff")}
+            assert_alike(passes(net), wanted, 1e-4)  # without the biases' that normalization takes away
+
+
+def test_training_norms_run_on_onednn() -> None:
+    with road("onednn"):
+        net = build(TRAINED["norm"], (6, 8, 7, 7), TRAIN)
+        passes(net)
+        forward, backward = captured(net), captured(net, "backward")
+    assert [name for name in forward if name.startswith("batch") and "gather" not in name] == [
+        "batch_normalization_forward",
+        "batch_normalization_forward",
+    ]
+    assert backward.count("batch_normalization_backward") == 2
+    assert not [name for name in backward if name.startswith(("batch_norm_", "scale_", "bias_"))]
 
 
 @pytest.mark.parametrize(

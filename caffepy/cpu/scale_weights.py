@@ -1,0 +1,72 @@
+"""Diffs of scales and shifts of channels, together with that of the values: one primitive of normalization does all."""
+
+import numpy as np
+
+from caffepy.blob import Floats
+from caffepy.cpu import arguments as a
+from caffepy.cpu.build import Builder, DeclinedError
+from caffepy.cpu.record import Operation
+from caffepy.cpu.sums import Sum
+from caffepy.cpu.table import translates
+from caffepy.device.onednn.handles import Attributes, Layout, Memory, Primitive, contiguous, library
+
+FLAGS = a.GLOBAL_STATISTICS | a.USE_SCALE | a.USE_SHIFT
+
+
+def normalization_backward(layout: Layout, flags: int) -> Primitive:
+    """The primitive for a mean of 0 and a variance of 1."""
+    engine = library().engine
+    forward = Primitive("batch_normalization_forward", engine, a.TRAINING, layout, layout, 0.0, flags, Attributes())
+    given = layout, layout, layout, 0.0, flags, forward, Attributes()
+    return Primitive("batch_normalization_backward", engine, a.BACKWARD, *given)
+
+
+def constant(channels: int, value: float) -> Memory:
+    """A vector of one value."""
+    memory = Memory(contiguous((channels,)))
+    memory.array((channels,))[...] = value
+    return memory
+
+
+@translates("bias_backward_weights", "scale_backward_weights")
+def scale_backward_weights(b: Builder, operation: Operation) -> None:
+    """The shift's, the scale's and the values', as far as they follow one another; the scale's must be among them."""
+    top_diff = operation["top_diff"]
+    of_scale, of_shift = operation, None
+    if operation.name == "bias_backward_weights":
+        of_shift, found = operation, b.following("scale_backward_weights", top_diff=top_diff)
+        if found is None:
+            raise DeclinedError
+        of_scale = found
+    data, channels = of_scale["bottom_data"], of_scale["channels"]
+    layout = full_channels(b, data, *(of_scale[name] for name in ("outer", "channels", "inner")))
+    if not all(o.constants["accumulate"] for o in (of_scale, of_shift) if o is not None):
+        raise DeclinedError
+    primitive = normalization_backward(layout, FLAGS)
+    of_values = b.following("scale_backward", top_diff=top_diff)
+    vector = contiguous((channels,))
+    factor = constant(channels, 1) if of_values is None else _vector(b, of_values["scale_data"], channels)
+    source, diff = b.read(data, layout), b.read(top_diff, layout)
+    into = b.passing(layout) if of_values is None else b.write(of_values["bottom_diff"], layout)
+    scale = Sum(b, of_scale["scale_diff"], vector)
+    shift = None if of_shift is None else Sum(b, of_shift["bias_diff"], vector)
+    given: dict[int, Memory | None] = {a.SRC: source, a.DIFF_DST: diff, a.SCALE: factor, a.DIFF_SRC: into}
+    statistics = {a.MEAN: constant(channels, 0), a.VARIANCE: constant(channels, 1)}
+    sums = {a.DIFF_SCALE: scale.memory, a.DIFF_SHIFT: b.passing(vector) if shift is None else shift.memory}
+    b.add(primitive, {**given, **statistics, **sums})
+    scale.finish()
+    if shift is not None:
+        shift.finish()
+
+
+def _vector(b: Builder, array: Floats, channels: int) -> Memory:
+    return b.read(array, contiguous(array.shape)).viewed(contiguous((channels,)))
+
+
+def full_channels(b: Builder, data: Floats, num: int, channels: int, inner: int) -> Layout:
+    """The values' layout, of images whose channels fill their blocks: the library's vectors would need a pad, too."""
+    layout = b.form(data)
+    shape = layout.shape
+    if len(shape) < 3 or shape[:2] != (num, channels) or int(np.prod(shape[2:])) != inner or layout.size != data.nbytes:
+        raise DeclinedError
+    return layout
