@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import machine
 from benchmarks.gpu.command import add_options as gpu_options
 from benchmarks.nets import NETS
+from caffepy.proto.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -125,7 +126,8 @@ def write(path: Path, facts: dict[str, Any], result: dict[str, Any]) -> None:
     """As JSON, under the machine's facts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     head = {"date": time.strftime("%Y-%m-%d"), "machine": facts}
-    path.write_text(json.dumps(head | result, indent=2) + "\n")
+    with replacing(path) as beside:
+        Path(beside).write_text(json.dumps(head | result, indent=2) + "\n", encoding="utf-8")
 
 
 def _numbers(text: str) -> list[int]:

@@ -93,7 +93,10 @@ def datum_to_array(datum: caffe_pb2.Datum) -> Array:
     shape = (datum.channels, datum.height, datum.width)
     if values.size != math.prod(shape):
         raise ArgumentError(f"datum_to_array: {values.size} values for shape {shape}: the Datum is damaged")
-    return values.reshape(shape)
+    try:
+        return values.reshape(shape)
+    except ValueError as error:  # an axis below 0, or no value and yet too many of them
+        raise ArgumentError(f"datum_to_array: shape {shape} is none: the Datum is damaged") from error
 
 
 # --- Transformer -------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import machine
 from benchmarks.nets import NETS
+from caffepy.proto.files import replacing
 
 PARTS = ("ceilings", "nets", "layers")
 DRY = {"emulated": "the emulated device of tests/cuda_on_cpu", "cupy": "CuPy over the stand-in of tests/cupy_on_cpu"}
@@ -70,7 +71,8 @@ def run(arguments: argparse.Namespace, results: Path, write: Write) -> int:
         suite.result["targets"] = targets.of(suite.result)
         text = report.markdown(suite.result | {"machine": facts})
         write(folder / "gpu.json", facts, suite.result)
-        (folder / "gpu.md").write_text(text)
+        with replacing(folder / "gpu.md") as beside:
+            Path(beside).write_text(text, encoding="utf-8")
     print(f"\n{text}\nwritten to {folder / 'gpu.json'} and {folder / 'gpu.md'}")
     return 1 if suite.result["failed"] else 0
 

@@ -84,7 +84,12 @@ def read_windows(source: PathLike, fg_threshold: float, bg_threshold: float) -> 
                     found.foreground.append(window)
                 elif overlap < np.float32(bg_threshold):
                     found.background.append(window._replace(label=0))
-        except (ValueError, StopIteration, OverflowError) as error:
+        except (
+            ValueError,
+            StopIteration,
+            RuntimeError,
+            OverflowError,
+        ) as error:  # RuntimeError: it ends in a generator
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{entry} is cut short or no number: {error}") from error

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ from caffepy.data.database import known_backend
 from caffepy.data.files import PathLike
 from caffepy.data.leveldb_reader import import_plyvel
 from caffepy.errors import DataError, DeviceError, MissingFileError, StateError
+from caffepy.proto.files import locked_folder, remove_leftovers, unforeseen
 
 _BUFFER = 2**28
 """Caffe's write_buffer_size for LevelDB (db_leveldb.cpp)."""
@@ -29,17 +31,21 @@ class DatabaseWriter:
         self.path, self.backend, self.count = os.fspath(path), known_backend(backend), 0
         if os.path.lexists(self.path):
             raise StateError(f"{self.path!r} is there already; a database is made anew, so remove it first")
-        self._beside = f"{os.path.abspath(self.path)}.{os.getpid()}.part"
+        target = os.path.abspath(self.path)
+        remove_leftovers(target)
+        self._beside = unforeseen(target)
         self._pending: list[tuple[bytes, bytes]] = []
         self._database: _Lmdb | _Leveldb
         try:
             os.mkdir(self._beside)
         except OSError as error:
             raise MissingFileError(f"{self.path!r} cannot be made ({error.strerror}); is there its folder?") from error
+        self._lock = ExitStack()
+        self._lock.enter_context(locked_folder(self._beside))
         try:
             self._database = (_Lmdb if self.backend == "LMDB" else _Leveldb)(self._beside)
         except BaseException:
-            shutil.rmtree(self._beside, ignore_errors=True)
+            self._clean_up()
             raise
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -76,7 +82,11 @@ class DatabaseWriter:
                 self.close()
         finally:
             self._database.close()
-            shutil.rmtree(self._beside, ignore_errors=True)
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        shutil.rmtree(self._beside, ignore_errors=True)
+        self._lock.close()
 
 
 class _Lmdb:

@@ -25,6 +25,8 @@ import numpy as np
 
 from caffepy import device, kernels
 from caffepy.device import source
+from caffepy.errors import ProtoError
+from caffepy.proto.files import replacing
 
 Option = TypeVar("Option")
 
@@ -194,7 +196,7 @@ class _Winners:
                 files[file]["winners"][problem] = name
             try:
                 _write(self._path, json.dumps(on_disk, indent=1))
-            except OSError as error:
+            except (OSError, ProtoError) as error:
                 warnings.warn(
                     f"measured choices cannot be kept in {self._path} ({error}); this process uses them. "
                     "Set CAFFEPY_CACHE to a folder that can be written",
@@ -226,12 +228,10 @@ def _read(path: Path) -> dict[str, dict[str, dict[str, Any]]]:
 
 def _write(path: Path, text: str) -> None:
     """Beside it, then renamed: whoever reads finds the old text or the new one."""
-    import tempfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, encoding="utf-8", delete=False) as beside:
-        beside.write(text)
-    os.replace(beside.name, path)
+    with replacing(path) as beside:
+        Path(beside).write_text(text, encoding="utf-8")
 
 
 def _name(running: device.Gpu) -> str:

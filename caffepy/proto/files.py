@@ -5,11 +5,17 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO, Literal
 
 from caffepy.errors import ArgumentError, CaffeError, MissingFileError, ProtoError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 PathLike = str | os.PathLike[str]
 Kind = Literal["empty", "hdf5", "git-lfs pointer", "gzip archive", "zip archive", "text", "binary"]
@@ -22,6 +28,11 @@ _MAGIC: dict[bytes, Kind] = {
 }
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _NOT_IN_TEXT = bytes(set(range(32)) - set(b"\t\n\v\f\r\x1a\x1b")) + b"\x7f"
+_PART, _DIGITS = ".part", 16
+_LONGEST = 200
+"""Bytes of a name that the one beside it begins with: names have 255 at most."""
+_FRESH = 60
+"""Seconds for which a file without a lock may just not have one yet."""
 HEAD = 4096
 """How many bytes kind_of wants to see."""
 
@@ -90,55 +101,66 @@ def replacing(path: PathLike) -> Iterator[str]:
 
     So a reader sees the old file or the whole new one, written to disk. Where the system has files without a name, the
     new one gets its own when it is whole, and a process killed before leaves nothing; elsewhere it lies beside `path`
-    under a name that nobody can foresee. It has the permissions of the old one. A device or pipe is written to as what
-    it is. Raises MissingFileError if there is no such folder, ProtoError if writing fails.
+    under a name that nobody can foresee, and the next writer removes it. It has the permissions of the old one. A
+    device or pipe is written to as what it is. Raises MissingFileError if there is no such folder, ProtoError if
+    writing fails.
     """
     try:
         target = os.path.realpath(path)  # a symbolic link stays one
         old = os.stat(target) if os.path.exists(target) else None
     except ValueError as error:  # a NUL in it
         raise MissingFileError(f"{os.fspath(path)!r} is no path: {error}") from error
-    if old and not (stat.S_ISREG(old.st_mode) or stat.S_ISDIR(old.st_mode)):
-        yield target
-        return
     folder = os.path.dirname(target)
     if not os.path.isdir(folder):
         raise MissingFileError(
             f"{os.fspath(path)}: No such file or directory: there is no folder {folder}; make it first"
         )
-    beside = f"{target}.{secrets.token_hex(8)}.part"
     try:
-        descriptor, name = _new_file(folder, beside)
-        try:
+        if old and not (stat.S_ISREG(old.st_mode) or stat.S_ISDIR(old.st_mode)):
+            yield target
+            return
+        remove_leftovers(target)
+        with _new_file(folder, beside := unforeseen(target)) as (file, name):
             if old and hasattr(os, "fchmod"):
-                os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
             yield name
-            os.fsync(descriptor)
+            os.fsync(file.fileno())
             if name != beside:
                 # The name is absolute: the descriptor only makes link follow it to the file.
-                os.link(name, beside if os.path.lexists(target) else target, src_dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
-        if os.path.lexists(beside):
-            os.replace(beside, target)
+                try:
+                    os.link(name, target, src_dir_fd=file.fileno())
+                except FileExistsError:
+                    os.link(name, beside, src_dir_fd=file.fileno())
+            if fcntl is None:  # Windows renames no open file
+                file.close()
+            if os.path.lexists(beside):
+                os.replace(beside, target)
+        _flush_folder(folder)
     except CaffeError:
         raise
     except OSError as error:
         raise ProtoError(f"{os.fspath(path)}: cannot be written: {error}") from error
-    finally:
-        with suppress(OSError):
-            os.unlink(beside)
 
 
-def _new_file(folder: str, name: str) -> tuple[int, str]:
-    """A file in the folder, open, and what to open it by: without a name if possible, else with this one."""
+@contextmanager
+def _new_file(folder: str, name: str) -> Iterator[tuple[BinaryIO, str]]:
+    """A file in the folder, open and locked, and what to open it by: without a name if possible, else with this one."""
+    descriptor, own = -1, name
     if hasattr(os, "O_TMPFILE"):
         with suppress(OSError):
             descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o666)
-            if os.path.exists(own := f"/proc/self/fd/{descriptor}"):
-                return descriptor, own
-            os.close(descriptor)
-    return os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666), name
+            if not os.path.exists(own := f"/proc/self/fd/{descriptor}"):
+                os.close(descriptor)
+                descriptor, own = -1, name
+    if descriptor < 0:
+        descriptor = os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+    try:
+        with os.fdopen(descriptor, "r+b", buffering=0) as file:
+            lock(descriptor)
+            yield file, own
+    finally:
+        with suppress(OSError):
+            os.unlink(name)
 
 
 @contextmanager
@@ -148,16 +170,18 @@ def replacing_folder(path: PathLike) -> Iterator[str]:
     For a moment there is neither the old folder nor the new. Raises as `replacing`.
     """
     target = os.path.realpath(path)
-    beside = f"{target}.{secrets.token_hex(8)}.part"
+    remove_leftovers(target)
+    beside = unforeseen(target)
     try:
         os.mkdir(beside)
-        yield beside
-        for entry in os.scandir(beside):
-            with open(entry.path, "rb") as file:
-                os.fsync(file.fileno())
-        if os.path.isdir(target):
-            shutil.rmtree(target)
-        os.rename(beside, target)
+        with locked_folder(beside):
+            yield beside
+            for entry in os.scandir(beside):
+                with open(entry.path, "rb") as file:
+                    os.fsync(file.fileno())
+            if os.path.isdir(target):
+                shutil.rmtree(target)
+            os.rename(beside, target)
     except CaffeError:
         raise
     except FileNotFoundError as error:
@@ -166,3 +190,79 @@ def replacing_folder(path: PathLike) -> Iterator[str]:
         raise ProtoError(f"{os.fspath(path)}: cannot be written: {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _flush_folder(folder: str) -> None:
+    """Have the new name of a file on disk, too."""
+    if hasattr(os, "O_DIRECTORY"):
+        with suppress(OSError):
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+# ---- what a run that is killed leaves
+
+
+def unforeseen(target: str) -> str:
+    """A name beside the target's, for what is to take its place."""
+    return f"{_stem(target)}{secrets.token_hex(_DIGITS // 2)}{_PART}"
+
+
+def _stem(target: str) -> str:
+    folder, name = os.path.split(target)
+    return os.path.join(folder, os.fsdecode(os.fsencode(name)[:_LONGEST]) + ".")
+
+
+def lock(descriptor: int) -> bool:
+    """Mark an open file or folder as somebody's, until it is closed; False if it is another's already."""
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without locks
+            return True
+    return True
+
+
+@contextmanager
+def locked_folder(path: str) -> Iterator[None]:
+    """Meanwhile, other writers know that the folder is not left over."""
+    if not hasattr(os, "O_DIRECTORY"):
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(target: str) -> None:
+    """Remove what killed runs have left beside the target: files and folders by our names that nobody has open."""
+    if fcntl is None:  # nobody can tell
+        return
+    stem = os.path.basename(_stem(target))
+    pattern = re.compile(re.escape(stem) + f"[0-9a-f]{{{_DIGITS}}}" + re.escape(_PART))
+    with suppress(OSError), os.scandir(os.path.dirname(target)) as entries:
+        for entry in entries:
+            if pattern.fullmatch(entry.name) and not entry.is_symlink():
+                with suppress(OSError):
+                    _remove_if_left(entry.path)
+
+
+def _remove_if_left(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if time.time() - found.st_mtime > _FRESH and lock(descriptor):
+            if stat.S_ISDIR(found.st_mode):
+                shutil.rmtree(path, ignore_errors=True)
+            elif stat.S_ISREG(found.st_mode):
+                os.unlink(path)
+    finally:
+        os.close(descriptor)

@@ -1,5 +1,7 @@
 """HDF5 weights (.caffemodel.h5): /data/<layer>/<index> holds a blob, /diff/<layer>/<index> its diff, as Net::ToHDF5."""
 
+import io
+import os
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -45,12 +47,20 @@ def _stored(file: Hdf5Reader, dataset: Any, index: int) -> StoredBlob:
 def new_hdf5(path: str) -> Iterator[Any]:
     """A new HDF5 file, written through Python: HDF5 asks for the name of its file, and that of `replacing` has none.
 
-    A disk that is full raises OSError, where HDF5 itself raises other errors.
+    A disk that is full raises OSError, where HDF5 itself raises other errors, or ends the process. What cannot be read
+    again while it is written, a pipe or a device, gets the whole at once.
     """
     import h5py
 
-    with open(path, "w+b") as file, h5py.File(file, "w") as new:
-        yield new
+    if os.path.isfile(path):
+        with open(path, "w+b") as file, h5py.File(file, "w") as new:
+            yield new
+        return
+    with io.BytesIO() as memory:
+        with h5py.File(memory, "w") as new:
+            yield new
+        with open(path, "wb") as out:
+            out.write(memory.getbuffer())
 
 
 def write_hdf5(

@@ -130,10 +130,15 @@ def _read_mean_file(path: Path) -> Floats:
     content = read_file(path)
     try:
         if path.suffix == ".npy":
-            return np.asarray(np.lib.format.read_array(BytesIO(content), allow_pickle=False), np.float32)
-        return blob_array(BlobProto.FromString(content))
+            found = np.lib.format.read_array(BytesIO(content), allow_pickle=False)
+        else:
+            found = blob_array(BlobProto.FromString(content))
     except (*_OF_NUMPY, DecodeError) as error:
         raise ProtoError(f"mean {str(path)!r} is no whole {path.suffix} file ({error})") from error
+    if found.dtype.kind not in "buif":
+        raise ProtoError(f"mean {str(path)!r} holds an array of {found.dtype}; expected real numbers")
+    with np.errstate(over="ignore"):
+        return np.asarray(found, np.float32)
 
 
 # ---- what a method is given

@@ -250,6 +250,8 @@ def test_lists_of_anything(tmp_path):
         ("# 0 a.png 3 1 1 99999999999", "cut short"),
         ("# 0 a.png 3 1 1 1 1 nan 0 0 1 one", "cut short or no number"),
         ("# 0", "cut short"),
+        ("# 0 a.png 3", "cut short"),
+        ("# 0 a.png 3 1 1 1 1 0.5 0", "cut short"),
         ("\n \n", "is empty"),
     ],
 )

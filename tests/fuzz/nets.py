@@ -59,6 +59,19 @@ def seeds() -> list[NetParameter]:
     return [prototxt.parse(line, NetParameter) for line in lines]
 
 
+def seeds_of(*types: str) -> NetParameter:
+    """The first seed of each of these types, of one net: their inputs and blobs get names of their own."""
+    net = NetParameter()
+    for i, name in enumerate(types):
+        for layer in next(seed for seed in seeds() if name in (layer.type for layer in seed.layer)).layer:
+            added = net.layer.add()
+            added.CopyFrom(layer)
+            added.name += f"_{i}"
+            for blobs in (added.bottom, added.top):
+                blobs[:] = [f"{blob}_{i}" for blob in blobs]
+    return net
+
+
 def drawn(data: bytes) -> tuple[NetParameter, Draw]:
     """The net of an input, and what is left to decide: one in four is made from nothing, others are seeds changed."""
     draw = Draw(data)

@@ -103,6 +103,35 @@ def test_a_process_killed_while_it_writes_leaves_nothing(tmp_path: Path) -> None
     assert os.listdir(tmp_path) == []
 
 
+def test_what_killed_writers_have_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But not what somebody writes now, nor what is young, nor another's file, nor what a link leads to."""
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    mine, other = tmp_path / f"file.{'0' * 16}.part", tmp_path / f"file2.{'0' * 16}.part"
+    link, young = tmp_path / f"file.{'1' * 16}.part", tmp_path / f"file.{'2' * 16}.part"
+    for path in (mine, other, young):
+        path.write_text("half")
+    link.symlink_to(other)
+    with replacing(tmp_path / "file") as beside:
+        for path in tmp_path.iterdir():
+            if path != young:
+                os.utime(path, (0, 0), follow_symlinks=False)
+        with replacing(tmp_path / "file") as second:
+            Path(second).write_text("second")
+        assert Path(beside).exists()
+        Path(beside).write_text("first")
+    assert (tmp_path / "file").read_text() == "first"
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "file", other, link, young])
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE", raising=False)
+    target = tmp_path / ("\u00e9" * 127)
+    for text in ("old", "new"):
+        with replacing(target) as beside:
+            Path(beside).write_text(text)
+        assert target.read_text() == text
+
+
 def test_replacing_keeps_permissions(tmp_path: Path) -> None:
     target = tmp_path / "file"
     target.write_text("old")

@@ -1,5 +1,6 @@
 """`caffepy extract-features`: blobs of many pictures, into one file."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -79,6 +80,7 @@ def _file(out: str, shapes: Mapping[str, Shape], images: list[str]) -> Iterator[
         if out.endswith(".npy"):
             ((name, shape),) = shapes.items()
             array = np.lib.format.open_memmap(beside, "w+", np.float32, shape)
+            _reserve(beside)
             yield {name: array}
             array.flush()
         elif out.endswith(".npz"):
@@ -92,3 +94,10 @@ def _file(out: str, shapes: Mapping[str, Shape], images: list[str]) -> Iterator[
             with new_hdf5(beside) as file:
                 yield {name: file.create_dataset(name, shape, np.float32) for name, shape in shapes.items()}
                 file.create_dataset("images", data=images, dtype=h5py.string_dtype())
+
+
+def _reserve(path: str) -> None:
+    """Take the file's whole size on the disk: a page of it for which there is no room later would end the process."""
+    if hasattr(os, "posix_fallocate"):
+        with open(path, "r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)

@@ -142,7 +142,7 @@ class SSD(Layer):
     def settle(self, bottom_shapes: Sequence[Shape], classes: int, loc_classes: int) -> None:
         """Check the shapes; with `loc_classes` above 1 a prior has a location for each class."""
         locations, scores, priors = bottom_shapes[:3]
-        if len(priors) < 3 or priors[1] != 2 or priors[2] % 4 or math.prod(priors[3:]) != 1:
+        if len(priors) < 3 or priors[:2] != (1, 2) or priors[2] % 4 or math.prod(priors[3:]) != 1:
             raise self.error(
                 f"bottom {self.param.bottom[2]!r} must have shape (1, 2, 4 for each prior), boxes and variances, got "
                 f"{priors}"

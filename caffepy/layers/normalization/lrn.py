@@ -93,7 +93,8 @@ def lrn_forward(
     within: bool,
 ) -> None:
     """scale = k + alpha / n * sum of bottom^2 around, n how many there are; top = bottom / scale^beta"""
-    images = (array.reshape(-1, channels, height, width) for array in (bottom_data, scale, top_data))
+    shape = bottom_data.shape[0], channels, height, width
+    images = (array.reshape(shape) for array in (bottom_data, scale, top_data))
     around = _Around(channels, height, width, local_size, within, workspace)
     for x, s, y in zip(*images, strict=True):
         np.multiply(x, x, out=around.values)
@@ -123,7 +124,8 @@ def lrn_backward(
     """bottom_diff =
     top_diff / scale^beta - 2 alpha beta / n * bottom * sum around of top_diff bottom / scale^(beta+1)
     """
-    images = (array.reshape(-1, channels, height, width) for array in (bottom_data, scale, top_diff, bottom_diff))
+    shape = bottom_data.shape[0], channels, height, width
+    images = (array.reshape(shape) for array in (bottom_data, scale, top_diff, bottom_diff))
     around = _Around(channels, height, width, local_size, within, workspace)
     for x, s, dy, dx in zip(*images, strict=True):
         _power(s, beta, dx, around.spare)
