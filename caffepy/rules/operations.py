@@ -60,6 +60,13 @@ def rescale_backward(
     bottom_diff.reshape(2, -1)[...] = found
 
 
+@kernel("rules.cu", per="mean")
+def halves_mean(values: Floats, half: int, mean: Floats) -> None:
+    """mean, in both halves = (the images' values + their references') / 2"""
+    pair = values.reshape(2, half)
+    mean.reshape(2, half)[...] = (pair[0] + pair[1]) / 2
+
+
 @kernel("rules.cu", per="values", each=4)
 def keep_of_sign(judge: Floats, sign: float, values: Floats) -> None:
     """values = values if judge * sign > 0 else 0"""

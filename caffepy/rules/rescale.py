@@ -8,15 +8,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from caffepy.blob import Arrays, Blob
+from caffepy.errors import ArgumentError
 from caffepy.graph import Wiring
 from caffepy.layer import Layer
 from caffepy.layers.activation.prelu import PReLU
+from caffepy.layers.activation.softmax import Softmax
 from caffepy.layers.basis.elementwise import Elementwise
+from caffepy.layers.common.scale import Scale
+from caffepy.layers.normalization.batch_norm import BatchNorm
 from caffepy.layers.normalization.lrn import LRN
+from caffepy.layers.normalization.mvn import MVN
+from caffepy.layers.normalization.normalize import Normalize
+from caffepy.layers.recurrent.lstm import LSTMUnit
+from caffepy.layers.recurrent.recurrent import Recurrent
+from caffepy.layers.utility.eltwise import Eltwise
 from caffepy.layers.vision.pooling import Pooling
 from caffepy.net.rules import Memory, Reads, Rule
-from caffepy.proto.caffe_pb2 import PoolingParameter
-from caffepy.rules.operations import lrn_rescale_backward, pool_rescale, pool_rescale_backward, rescale_backward
+from caffepy.proto.caffe_pb2 import EltwiseParameter, PoolingParameter
+from caffepy.rules.operations import (
+    halves_mean,
+    lrn_rescale_backward,
+    pool_rescale,
+    pool_rescale_backward,
+    rescale_backward,
+)
 
 
 @dataclass(frozen=True)
@@ -109,8 +124,80 @@ class RescaleNormalization(Rule):
 
 
 @dataclass(frozen=True)
+class RescaleProduct(Rule):
+    """For products of two bottoms, gates: each factor's difference times the mean of the other, so nothing is lost."""
+
+    def reads_of(self, layer: Layer) -> Reads:
+        """The bottoms."""
+        return ("bottom",)
+
+    def backward(
+        self,
+        layer: Layer,
+        index: int,
+        top: Sequence[Arrays],
+        propagate_down: Sequence[bool],
+        bottom: Sequence[Arrays],
+        memory: Memory,
+    ) -> None:
+        means = []
+        for number, factor in enumerate(bottom):
+            mean = memory.scratch(f"mean {number}", factor.shape)
+            halves_mean(factor.data, factor.data.size // 2, mean.arrays(("overwrite", "read")).data)
+            means.append(mean.arrays(("read", "overwrite"), factor.blob().diff_storage))
+        layer.backward(top, propagate_down, means)
+
+
+@dataclass(frozen=True)
+class Without(Rule):
+    """For layers that DeepLIFT has no rule for here: their derivative would lose a part of the difference, unseen."""
+
+    def reads_of(self, layer: Layer) -> Reads:
+        """No data."""
+        return ()
+
+    def backward(
+        self,
+        layer: Layer,
+        index: int,
+        top: Sequence[Arrays],
+        propagate_down: Sequence[bool],
+        bottom: Sequence[Arrays],
+        memory: Memory,
+    ) -> None:
+        raise ArgumentError(
+            f"deeplift has no rule for layer {layer.name!r} ({layer.type}) as it is set here; integrated-gradients "
+            "applies to any net"
+        )
+
+
+def _is_product(layer: Layer) -> bool:
+    """Whether it multiplies two bottoms that it leaves as they were."""
+    if isinstance(layer, Scale):
+        return not layer.learned and not layer.runs_in_place
+    return isinstance(layer, Eltwise) and layer.operation == EltwiseParameter.PROD and len(layer.param.bottom) == 2
+
+
+def _has_no_rule(layer: Layer) -> bool:
+    """Whether it is nonlinear, and none of those that have a rule."""
+    if isinstance(layer, Eltwise):
+        return layer.operation != EltwiseParameter.SUM
+    if isinstance(layer, Scale):
+        return not layer.learned
+    if isinstance(layer, BatchNorm):
+        return not layer.use_global_stats
+    if isinstance(layer, Pooling):
+        return layer.pool not in (PoolingParameter.AVE, PoolingParameter.MAX)
+    return isinstance(layer, Recurrent | LSTMUnit | Softmax | LRN | MVN | Normalize)
+
+
+@dataclass(frozen=True)
 class RescaleSet:
-    """Rescale for activations, maximum pooling and LRN across channels; other layers keep their derivatives."""
+    """Rescale for activations, maximum pooling, LRN across channels and gates; linear layers keep their derivatives.
+
+    Recurrent layers, maxima of bottoms, softmaxes amid the net and normalizations by an image's own statistics have no
+    rule: to go backward through one raises ArgumentError.
+    """
 
     name: str = "rescale"
 
@@ -124,6 +211,10 @@ class RescaleSet:
                 chosen[i] = RescaleMaximum()
             elif isinstance(layer, LRN) and not layer.within:
                 chosen[i] = RescaleNormalization()
+            elif _is_product(layer):
+                chosen[i] = RescaleProduct()
+            elif _has_no_rule(layer):
+                chosen[i] = Without()
         return chosen
 
 

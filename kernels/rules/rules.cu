@@ -38,6 +38,11 @@ extern "C" __global__ void favored(int count, const float* values, float gamma, 
   map(count, values, result, [=](float x) { return x + gamma * of_sign(x, sign); });
 }
 
+// mean, in both halves = (the images' values + their references') / 2
+extern "C" __global__ void halves_mean(int count, const float* __restrict__ values, int half, float* __restrict__ mean) {
+  FOR_EACH(i, count) mean[i] = (values[i] + values[i < half ? i + half : i - half]) / 2;
+}
+
 // values = values if judge * sign > 0 else 0
 extern "C" __global__ void keep_of_sign(int count, const float* judge, float sign, float* values) {
   map(count, judge, values, values, [=](float j, float value) { return j * sign > 0 ? value : 0; });

@@ -44,14 +44,19 @@ def contrastive_excitation_backprop(subject: Subject) -> list[Any]:
 def deeplift(subject: Subject, baseline: Baseline = None) -> list[Any]:
     """(x - baseline) * multipliers by the rescale rule (Shrikumar et al. 2017, arXiv 1704.02685).
 
-    The values sum up to S(x) - S(baseline) where the nonlinear layers are activations, maximum pooling and LRN across
-    channels.
+    The values sum up to S(x) - S(baseline) where the nonlinear layers are activations, maximum pooling, LRN across
+    channels and products of two bottoms. Raises ArgumentError for others, see caffepy.rules.RESCALE.
     """
     subject.at_input("deeplift")
+    if not subject.batches:
+        raise ArgumentError(
+            f"deeplift runs images and baselines as one batch, and this net has {len(subject.net.inputs)} inputs; "
+            "integrated-gradients applies"
+        )
     num = subject.shape[0]
     start = uploaded(baseline_of(subject, baseline))
     results = [zeros(subject.shape) for _ in subject.goals]
-    most = max(1, subject.most // 2) if subject.batches else num
+    most = max(1, subject.most // 2)
     for first in range(0, num, most):
         rows = list(range(first, min(first + most, num)))
         both, part = zeros((2 * len(rows), *subject.shape[1:])), slice(first, first + len(rows))

@@ -50,6 +50,10 @@ def test_rescaled() -> None:
     check_bodies(rules.rescale_backward, bottom, top, 17, diff, derivative, blank(34))
 
 
+def test_means_of_halves() -> None:
+    check_bodies(rules.halves_mean, floats(34, 0), 17, blank(34))
+
+
 def test_rescaled_pools() -> None:
     bottom, top, diff, derivative = (np.random.default_rng(s).standard_normal(34).astype(np.float32) for s in range(4))
     bottom[17:20] = bottom[:3]
