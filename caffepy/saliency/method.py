@@ -1,6 +1,5 @@
 """Methods: one meaning of arguments for all of them, and wrappers that compose."""
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,8 +7,10 @@ from typing import Any
 from caffepy.errors import ArgumentError, nearest
 from caffepy.net import Net
 from caffepy.net.gradient import VersionName
+from caffepy.saliency import parameters as parameters_of
+from caffepy.saliency.finite import check_finite
 from caffepy.saliency.result import Fold, Saliency, of_subject
-from caffepy.saliency.subject import Subject, check_finite, opened
+from caffepy.saliency.subject import Subject, opened
 
 Compute = Callable[..., Sequence[Any]]
 """(subject, **parameters) -> for each goal an array on the device, images first."""
@@ -85,12 +86,9 @@ class Method:
     def explain(self, subject: Subject, preprocess: Any = None, **parameters: Any) -> Saliency:
         """The same for a subject."""
         chosen = {**dict(self.given), **parameters}
-        try:
-            inspect.signature(self.compute).bind(subject, **chosen)
-        except TypeError as error:
-            raise ArgumentError(f"{self.name}: {error}; it takes {self.parameters}") from error
+        parameters_of.check(self.name, self.compute, chosen, Method)
         arrays = list(self.compute(subject, **chosen))
-        check_finite(subject, arrays)
+        check_finite(subject.scores(), arrays)
         shown = {name: value.name if isinstance(value, Method) else value for name, value in chosen.items()}
         return of_subject(subject.net, self.name, shown, arrays, subject, self._fold(chosen), preprocess)
 
@@ -104,9 +102,7 @@ class Method:
     @property
     def parameters(self) -> str:
         """The parameters that it takes beside those all methods have, with their defaults."""
-        listed = list(inspect.signature(self.compute).parameters.values())[1:]
-        shown = [p.default.name if isinstance(p.default, Method) else p.default for p in listed]
-        return ", ".join(f"{p.name}={s!r}" for p, s in zip(listed, shown, strict=True)) or "no further parameters"
+        return parameters_of.described(self.compute)
 
     def _fold(self, chosen: dict[str, Any]) -> Fold:
         of = chosen.get("of")

@@ -12,12 +12,12 @@ from caffepy.saliency.subject import uploaded, zeros
 
 def resized(maps: Any, height: int, width: int) -> Any:
     """(..., h, w) -> (..., height, width), bilinear between the centres of pixels, as OpenCV's and PyTorch's."""
-    return _mixed(maps, bilinear(maps.shape[-2], height), bilinear(maps.shape[-1], width))
+    return mixed(maps, bilinear(maps.shape[-2], height), bilinear(maps.shape[-1], width))
 
 
 def blurred(images: Any, sigma: float) -> Any:
     """Images (..., height, width) averaged with a Gaussian of `sigma` pixels; beyond the edges counts for nothing."""
-    return _mixed(images, gaussian(images.shape[-2], sigma), gaussian(images.shape[-1], sigma))
+    return mixed(images, gaussian(images.shape[-2], sigma), gaussian(images.shape[-1], sigma))
 
 
 @functools.lru_cache(maxsize=256)
@@ -42,7 +42,8 @@ def gaussian(size: int, sigma: float) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
 
 
-def _mixed(images: Any, rows: Floats, columns: Floats) -> Any:
+def mixed(images: Any, rows: Floats, columns: Floats) -> Any:
+    """(..., h, w) -> (..., len(rows), len(columns)): rows @ image @ columns^T."""
     *outer, height, width = images.shape
     tall = zeros((*outer, len(rows), width))
     mix_forward(images, uploaded(rows), height, len(rows), width, tall)

@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from caffepy import device
 from caffepy.blob import Floats
+from caffepy.errors import ArgumentError
 from caffepy.net import Net
 from caffepy.saliency import pictures
+from caffepy.saliency.parameters import whole_number
 from caffepy.saliency.preprocess import Preprocess, preprocess_of
 from caffepy.saliency.subject import Subject, downloaded, zeros
 
@@ -74,6 +76,8 @@ class Saliency:
 
     def picture(self, image: int = 0) -> pictures.Picture:
         """The image that was explained, as a picture."""
+        if not 0 <= whole_number("image", image) < len(self):
+            raise ArgumentError(f"image is {image}; there are {len(self)} maps, give 0 to {len(self) - 1}")
         return pictures.to_picture(shown(self.images[image], self.preprocess))
 
     def panel(self, image: int = 0, *, longest: int = 480) -> pictures.Panel:

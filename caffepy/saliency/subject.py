@@ -11,10 +11,12 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from caffepy import device
 from caffepy.blob import Floats, Shape
-from caffepy.errors import ArgumentError
+from caffepy.errors import ArgumentError, StateError
 from caffepy.net import Net
 from caffepy.net.gradient import VersionName
 from caffepy.net.rules import RuleSet
+from caffepy.saliency.finite import check_finite, check_weights
+from caffepy.saliency.parameters import whole_number
 from caffepy.saliency.preprocess import images_of
 from caffepy.saliency.score import only
 from caffepy.saliency.target import Goal, Target, goals
@@ -190,20 +192,25 @@ def opened(
 
     The net runs forward once for the target. Afterwards its input has the shape that it had.
     """
+    if not isinstance(net, Net):
+        raise ArgumentError(f"a method takes a caffepy.Net first, got {type(net).__name__}")
+    if net.closed:
+        raise StateError("the net is closed; build it again")
     name = input or _input_of(net)
     blob = net.blob(name)
     if len(blob.shape) != 4:
         raise ArgumentError(f"input {name!r} has shape {blob.shape}; expected (N, channels, height, width)")
     data = images_of(image, blob.shape, preprocess or net.preprocess)
     before, wanted = blob.shape, name if layer is None else layer
+    check_weights(net)
     with net.running():
         try:
             alone = Subject(net, name, uploaded(data), [], wanted, 1)
             alone.forward(anew=True)
             found = goals(target, net, len(data), output=output, before_softmax=before_softmax, labels=net.labels)
-            most = batch or most_images(net, len(data))
+            most = most_images(net, len(data)) if batch is None else whole_number("batch", batch, least=1)
             subject = Subject(net, name, alone.images, found, wanted, most, len(net.inputs) == 1)
-            check_finite(subject)
+            check_finite(subject.scores())
             yield subject
         finally:
             if not net.closed and blob.shape != before:
@@ -223,18 +230,3 @@ def most_images(net: Net, images: int) -> int:
     each = 8 * sum(blob.count for blob in net.execution.blobs) // max(1, images)
     room = _HOST_BYTES if isinstance(device.current(), device.Cpu) else _GPU_BYTES
     return max(1, min(_MOST, room // max(1, each)))
-
-
-def check_finite(subject: Subject, maps: Sequence[Any] = ()) -> None:
-    """Raise ArgumentError where a score, or a value of a map on the host, is no number, naming the weights to blame."""
-    scores = subject.scores()
-    on_host = [values for values in maps if isinstance(values, np.ndarray)]
-    if np.isfinite(scores).all() and all(np.isfinite(values).all() for values in on_host):
-        return
-    for layer in subject.net.execution.layers:
-        for i, blob in enumerate(layer.blobs):
-            if not np.isfinite(blob.data_storage.read_host(blob.count)).all():
-                raise ArgumentError(
-                    f"weights {i} of layer {layer.name!r} ({layer.type}) hold values that are not finite"
-                )
-    raise ArgumentError(f"scores {scores.ravel()} or their map are not all finite; is the image on its scale?")

@@ -12,6 +12,7 @@ from caffepy.errors import ArgumentError
 from caffepy.net import Net
 from caffepy.net.gradient import VersionName
 from caffepy.saliency.labels import find_class
+from caffepy.saliency.parameters import whole_number
 from caffepy.saliency.score import class_blob, class_values, one_hot
 
 Diffs = Mapping[VersionName, Any]
@@ -96,6 +97,8 @@ class Unit:
     def goal(self, net: Net, images: int) -> Goal:
         """The goal; raises ArgumentError for an index outside."""
         shape = net.blob(_blob(self.blob)).shape
+        for i in self.index:
+            whole_number(f"target: an index of {self}", i)
         inside = len(self.index) < len(shape) and all(0 <= i < n for i, n in zip(self.index, shape[1:], strict=False))
         if not inside or shape[0] != images:
             raise ArgumentError(
@@ -194,15 +197,17 @@ def goals(
 
     if isinstance(target, Top):
         values = class_values(net, _blob(class_blob(net, output, before_softmax=before_softmax)))
-        if not 1 <= target.count <= values.shape[1]:
+        if not 1 <= whole_number("target: the count of Top", target.count) <= values.shape[1]:
             raise ArgumentError(f"target: top {target.count} of {values.shape[1]} classes; give 1 to that many")
         order = np.argsort(-values, axis=1, kind="stable")
         return [of_classes([int(i) for i in order[:, k]]) for k in range(target.count)]
-    if isinstance(target, list | tuple) or (isinstance(target, np.ndarray) and target.ndim == 1):
+    if isinstance(target, list | tuple) or (isinstance(target, np.ndarray) and target.ndim):
         items = list(target)
+        if not all(isinstance(item, str) or np.ndim(item) == 0 for item in items):
+            raise ArgumentError(f"target has shape {np.shape(target)}; give one for each image, in a row")
         if images == 1 and items:
             return [one(item) for item in items]
-        if len(items) != images:
+        if len(items) != images or (isinstance(target, np.ndarray) and target.ndim != 1):
             raise ArgumentError(f"{len(items)} targets for a batch of {images} image(s); give one, or one for each")
         return [of_classes(items)]
     return [one(target)]
@@ -213,6 +218,10 @@ def _index(item: Any, labels: Sequence[str] | None, classes: int) -> int:
         if labels is None:
             raise ArgumentError(
                 f"target {item!r} is a name, and the net has none: set net.labels = [...], or give the index"
+            )
+        if len(labels) != classes:
+            raise ArgumentError(
+                f"target {item!r} is a name, and the net has {len(labels)} labels for {classes} classes"
             )
         return find_class(item, labels)
     if isinstance(item, bool) or not hasattr(item, "__index__"):

@@ -9,11 +9,16 @@ from typing import Any
 import numpy as np
 
 from caffepy.blob import Floats
-from caffepy.errors import ArgumentError
 from caffepy.saliency.method import method
+from caffepy.saliency.methods.mask_operations import adam_climb, area_backward, soft_maximum, soft_maximum_backward
 from caffepy.saliency.operations import blend_forward, channel_sum_forward, product_of, weighted_powers
-from caffepy.saliency.resample import bilinear, blurred
-from caffepy.saliency.subject import Subject, downloaded, uploaded, zeros
+from caffepy.saliency.resample import bilinear, blurred, mixed
+from caffepy.saliency.subject import Subject, uploaded, zeros
+
+_SHARP = 20.0
+_RATE, _FIRST, _SECOND = 0.05, 0.9, 0.99
+_AREA = 200.0
+"""How much the area weighs in the last step."""
 
 
 @method("extremal-perturbation", "largest")
@@ -29,80 +34,65 @@ def extremal_perturbation(
     reach       of a place: standard deviation in parts of the side
     """
     subject.at_input("extremal-perturbation")
-    if not 0 < area < 1 or iterations < 1 or grid < 2:
-        raise ArgumentError(f"area is {area}, iterations {iterations}, grid {grid}; give 0 to 1, at least 1 and 2")
+    background, scores = blurred(subject.images, blur * max(subject.shape[2:])), subject.scores()
+    fading = uploaded(_fading(grid, reach * grid))
     results = []
-    background = blurred(subject.images, blur * max(subject.shape[2:]))
-    scores = subject.scores()
-    smooth = _Smooth(grid, reach * grid)
-    up = bilinear(grid, subject.shape[2]), bilinear(grid, subject.shape[3])
-    for g, goal in enumerate(subject.goals):
-        maps = []
-        for n in range(subject.shape[0]):
-            alone = replace(subject, images=subject.images[n : n + 1], goals=[goal.take([n])])
-            size = max(abs(float(scores[g, n])), 1e-6)
-            maps.append(_search(alone, background[n : n + 1], size, area, iterations, smooth, up))
-        results.append(uploaded(np.stack(maps)))
+    for goal, of_goal in zip(subject.goals, scores, strict=True):
+        results.append(zeros((subject.shape[0], *subject.shape[2:])))
+        for chunk in subject.chunks(subject.shape[0]):
+            rows, own = list(chunk), slice(chunk.start, chunk.stop)
+            part = replace(subject, images=subject.images[own], goals=[goal.take(rows)])
+            sizes = np.maximum(np.abs(of_goal[own]), 1e-6)
+            _search(part, background[own], sizes, area, iterations, grid, fading, results[-1][own])
     return results
 
 
 def _search(
     subject: Subject,
     background: Any,
-    size: float,
+    sizes: Floats,
     area: float,
     iterations: int,
-    smooth: "_Smooth",
-    up: tuple[Floats, Floats],
-) -> Floats:
-    """(height, width): the mask, by gradient ascent on its places."""
-    channels, height, width = subject.shape[1:]
-    step = zeros(subject.shape)
-    weighted_powers(subject.images, uploaded([1]), 1, 1, step)
-    weighted_powers(background, uploaded([-1]), 1, 1, step)
-    places = np.full(smooth.grid**2, 0.5)
-    first, second = np.zeros_like(places), np.zeros_like(places)
-    ideal = np.arange(places.size) >= round((1 - area) * places.size)
+    grid: int,
+    fading: Any,
+    found: Any,
+) -> None:
+    """found (N, height, width) = the masks, by gradient ascent on their places."""
+    num, channels, height, width = subject.shape
+    across, inner = grid * grid, height * width
+    up = bilinear(grid, height), bilinear(grid, width)
+    step = _steps(subject.images, background, sizes)
+    places, mask, level, slope, first, second = (zeros((num, grid, grid)) for _ in range(6))
+    weighted_powers(uploaded(np.full(places.shape, 0.5)), uploaded([1]), 1, 1, places)
     for turn in range(1, iterations + 1):
-        mask = smooth.of(places)
-        wide = (up[0] @ mask.reshape(smooth.grid, -1) @ up[1].T).astype(np.float32)
-        mixed, by_mask = zeros(subject.shape), zeros((1, height, width))
-        blend_forward(subject.images, background, uploaded(wide[np.newaxis]), channels, height * width, mixed)
-        gradient = subject.on(mixed, [0]).gradients()[0]
+        soft_maximum(places, fading, _SHARP, across, mask, level)
+        wide, tried, by_mask = mixed(mask, *up), zeros(subject.shape), zeros((num, height, width))
+        for n in range(num):
+            own = slice(n, n + 1)
+            blend_forward(subject.images[own], background[own], wide[own], channels, inner, tried[own])
+        gradient = subject.on(tried, range(num)).gradients()[0]
         product_of(gradient, step, gradient)
-        channel_sum_forward(gradient, None, channels, height * width, 0, by_mask)
-        of_mask = (up[0].T @ downloaded(by_mask)[0] @ up[1]).ravel() / size
-        order, wanted = np.argsort(mask), np.zeros_like(mask)
-        wanted[order] = ideal
-        of_mask -= 2 * 10 * turn / iterations * (mask - wanted) / mask.size * 10
-        slope = smooth.back(of_mask)
-        first, second = 0.9 * first + 0.1 * slope, 0.99 * second + 0.01 * slope**2
-        places += 0.05 * (first / (1 - 0.9**turn)) / (np.sqrt(second / (1 - 0.99**turn)) + 1e-12)
-        np.clip(places, 0, 1, out=places)
-    found: Floats = (up[0] @ smooth.of(places).reshape(smooth.grid, -1) @ up[1].T).astype(np.float32)
-    return found
+        channel_sum_forward(gradient, None, channels, inner, 0, by_mask)
+        of_mask = mixed(by_mask, *(np.ascontiguousarray(matrix.T) for matrix in up))
+        area_backward(mask, across, round(area * across), _AREA * turn / iterations / across, of_mask)
+        soft_maximum_backward(places, fading, _SHARP, across, mask, level, of_mask, slope)
+        adam_climb(slope, _RATE, _FIRST, _SECOND, turn, first, second, places)
+    soft_maximum(places, fading, _SHARP, across, mask, level)
+    weighted_powers(mixed(mask, *up), uploaded([1]), 1, 1, found)
 
 
-class _Smooth:
-    """Each place's soft maximum of all places, fainter the further away; and its derivative."""
+def _steps(images: Any, background: Any, sizes: Floats) -> Any:
+    """(image - background) / its score's size"""
+    steps = zeros(images.shape)
+    for n, size in enumerate(sizes):
+        own = slice(n, n + 1)
+        weighted_powers(images[own], uploaded([1 / size]), 1, 1, steps[own])
+        weighted_powers(background[own], uploaded([-1 / size]), 1, 1, steps[own])
+    return steps
 
-    SHARP = 20.0
 
-    def __init__(self, grid: int, sigma: float) -> None:
-        self.grid = grid
-        at = np.stack(np.meshgrid(np.arange(grid), np.arange(grid), indexing="ij"), axis=-1).reshape(-1, 2)
-        distance = ((at[:, None] - at[None]) ** 2).sum(axis=2)
-        self._fading = np.exp(-0.5 * distance / sigma**2)
-
-    def of(self, places: Any) -> Any:
-        """The mask, (grid * grid)."""
-        seen = self._fading * places
-        weights = np.exp(self.SHARP * (seen - seen.max(axis=1, keepdims=True)))
-        weights /= weights.sum(axis=1, keepdims=True)
-        mask = (weights * seen).sum(axis=1)
-        self._slope = weights * (1 + self.SHARP * (seen - mask[:, None])) * self._fading
-        return mask
-
-    def back(self, of_mask: Any) -> Any:
-        """d/d(places) of what `of_mask` is d/d(mask) of."""
-        return of_mask @ self._slope
+def _fading(grid: int, sigma: float) -> Floats:
+    """(grid * grid, grid * grid): how faintly each place sees each."""
+    at = np.stack(np.meshgrid(np.arange(grid), np.arange(grid), indexing="ij"), axis=-1).reshape(-1, 2)
+    distance = ((at[:, None] - at[None]) ** 2).sum(axis=2)
+    return np.asarray(np.exp(-0.5 * distance / sigma**2), np.float32)

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 
-from caffepy.errors import ArgumentError
 from caffepy.saliency.method import Method, method
 from caffepy.saliency.methods.gradients import gradient
 from caffepy.saliency.operations import noisy_forward, weighted_powers
@@ -47,8 +46,6 @@ def _moments(
     subject: Subject, samples: int, noise: float, seed: int, of: Method, powers: tuple[int, ...]
 ) -> list[list[Any]]:
     """For each power and each goal, (N, ...): the mean of that power of `of`."""
-    if samples < 1 or noise < 0:
-        raise ArgumentError(f"samples is {samples} and noise {noise}; give at least 1 and 0")
     subject.at_input("a method of noisy copies")
     inner, totals = int(np.prod(subject.shape[1:])), list[list[Any]]()
     for n in range(subject.shape[0]):

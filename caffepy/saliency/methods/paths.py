@@ -34,8 +34,6 @@ def integrated_gradients(
             for a target that is a function, whose score may be anything's
     """
     subject.at_input("integrated-gradients")
-    if _at_least_one(steps) and error is not None and not error > 0:
-        raise ArgumentError(f"error is {error}; give more than 0, or None")
     start = uploaded(baseline_of(subject, baseline))
     if any(goal.function is not None for goal in subject.goals):
         error = None
@@ -64,13 +62,11 @@ def expected_gradients(
     """
     subject.at_input("expected-gradients")
     rng = np.random.default_rng(seed)
-    given = None if references is None else np.asarray(references, np.float32)
-    if given is not None and given.shape[1:] != subject.shape[1:]:
-        raise ArgumentError(f"references have shape {given.shape}, the images {subject.shape}; give (M, *image's)")
+    given = None if references is None else _references(references, subject)
 
     def one(n: int, totals: list[Any]) -> None:
         image = subject.images[n : n + 1]
-        for chunk in subject.chunks(_at_least_one(samples)):
+        for chunk in subject.chunks(samples):
             starts = _noise(subject, image, seed + n, chunk) if given is None else _drawn(given, rng, len(chunk))
             path, alphas = zeros(starts.shape), uploaded(rng.random(len(chunk)))
             path_forward(starts, image, image.size, 1, alphas, path)
@@ -93,7 +89,7 @@ def blur_integrated_gradients(subject: Subject, steps: int = 50, sigma: float | 
     """
     subject.at_input("blur-integrated-gradients")
     most = min(subject.shape[2:]) / 4 if sigma is None else sigma
-    sigmas = most * (1 - np.arange(_at_least_one(steps) + 1) / steps) ** 2
+    sigmas = most * (1 - np.arange(steps + 1) / steps) ** 2
 
     def one(n: int, totals: list[Any]) -> None:
         image = subject.images[n : n + 1]
@@ -135,7 +131,7 @@ def guided_integrated_gradients(
                 return found
 
             image = downloaded(subject.images[n : n + 1])[0]
-            rows.append(attributions(image, start[0], gradient, _at_least_one(steps), fraction, distance))
+            rows.append(attributions(image, start[0], gradient, steps, fraction, distance))
         results.append(uploaded(np.stack(rows)))
     return results
 
@@ -143,11 +139,14 @@ def guided_integrated_gradients(
 def baseline_of(subject: Subject, baseline: Baseline) -> Floats:
     """The baseline as an image, (1, channels, height, width)."""
     try:
-        return np.array(np.broadcast_to(0 if baseline is None else baseline, (1, *subject.shape[1:])), np.float32)
-    except ValueError:
+        found = np.array(np.broadcast_to(0 if baseline is None else baseline, (1, *subject.shape[1:])), np.float32)
+    except (TypeError, ValueError):
         raise ArgumentError(
             f"the baseline has shape {np.asarray(baseline).shape}; give a number, or an image of {subject.shape[1:]}"
         ) from None
+    if not np.isfinite(found).all():
+        raise ArgumentError("the baseline holds values that are not finite")
+    return found
 
 
 def _noise(subject: Subject, image: Any, seed: int, chunk: range) -> Any:
@@ -156,6 +155,15 @@ def _noise(subject: Subject, image: Any, seed: int, chunk: range) -> Any:
     flat, sigma = uploaded(np.full(image.size, values.mean())), uploaded([values.std()])
     noisy_forward(flat, image.size, uploaded([seed], np.int32), chunk.start, sigma, made)
     return made
+
+
+def _references(references: npt.ArrayLike, subject: Subject) -> Floats:
+    given = np.asarray(references, np.float32)
+    if given.shape[1:] != subject.shape[1:] or not given.size:
+        raise ArgumentError(f"references have shape {given.shape}, the images {subject.shape}; give (M, *image's)")
+    if not np.isfinite(given).all():
+        raise ArgumentError("references hold values that are not finite")
+    return given
 
 
 def _drawn(references: Floats, rng: np.random.Generator, count: int) -> Any:
@@ -167,9 +175,3 @@ def _over_images(subject: Subject, one: Callable[[int, list[Any]], None]) -> lis
     for n in range(subject.shape[0]):
         one(n, totals)
     return totals
-
-
-def _at_least_one(steps: int) -> int:
-    if steps < 1:
-        raise ArgumentError(f"{steps} steps or samples; give at least 1")
-    return steps

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from caffepy.blob import Floats
-from caffepy.errors import ArgumentError
 from caffepy.saliency.method import method
 from caffepy.saliency.methods.paths import Baseline, baseline_of
 from caffepy.saliency.operations import blend_forward, random_masks, weighted_powers, window_masks
@@ -27,10 +26,8 @@ def occlusion(
     """
     subject.at_input("occlusion")
     height, width = subject.shape[2:]
-    side = window or max(1, max(height, width) // 8)
-    step = stride or max(1, side // 4)
-    if side < 1 or step < 1:
-        raise ArgumentError(f"window is {window} and stride {stride}; give at least 1")
+    side = max(1, max(height, width) // 8) if window is None else window
+    step = max(1, side // 4) if stride is None else stride
     rows, columns = ([*range(0, max(n - side, 0), step), max(n - side, 0)] for n in (height, width))
     corners = np.array([(y, x) for y in rows for x in columns], np.int32)
 
@@ -60,10 +57,6 @@ def rise(
     probability  that a cell lets through
     """
     subject.at_input("rise")
-    if masks < 1 or cells < 2 or not 0 < probability < 1:
-        raise ArgumentError(
-            f"masks is {masks}, cells {cells}, probability {probability}; give at least 1, at least 2, between 0 and 1"
-        )
     rng = np.random.default_rng(seed)
     height, width = subject.shape[2:]
     sides = -(-height // cells), -(-width // cells)

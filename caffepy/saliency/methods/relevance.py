@@ -78,6 +78,8 @@ def _composite(subject: Subject, given: str | Composite, low: Bounds, high: Boun
         raise ArgumentError(f"composite is {given!r}; give a name or a caffepy.rules.Composite")
     bounds = []
     for bound, fold in ((low, np.min), (high, np.max)):
-        chosen = fold(subject.host()) if bound is None else bound
-        bounds.append(tuple(float(value) for value in np.ravel(chosen)))
+        chosen = np.ravel(fold(subject.host()) if bound is None else np.asarray(bound, np.float32))
+        if chosen.size not in (1, subject.shape[1]) or not np.isfinite(chosen).all():
+            raise ArgumentError(f"low or high is {bound}; give a finite number, or one for each channel")
+        bounds.append(tuple(float(value) for value in chosen))
     return composite(given, low=bounds[0], high=bounds[1])

@@ -9,6 +9,7 @@ from caffepy.errors import ArgumentError
 from caffepy.net import Net
 from caffepy.saliency.method import Method
 from caffepy.saliency.metrics.trial import as_values, trial
+from caffepy.saliency.parameters import whole_number
 from caffepy.saliency.target import Target
 
 
@@ -42,6 +43,7 @@ def infidelity(
     The values are of the gradient's kind, not multiplied by the image; the optimal scale is applied to them, as the
     paper's own comparison does.
     """
+    whole_number("samples", samples, least=1)
     with trial(net, image, target, before_softmax=True, **arguments) as of:
         rng, whole = np.random.default_rng(seed), of.image
         steps = rng.normal(0, noise * float(np.ptp(whole)), (samples, *whole.shape)).astype(np.float32)
@@ -70,8 +72,9 @@ def sensitivity_n(
 
     The values are those of methods that promise completeness, multiplied by the image. The nearer to 1, the better.
     """
-    if not 0 < part < 1 or samples < 2:
-        raise ArgumentError(f"part is {part} and samples {samples}; give 0 to 1, and at least 2")
+    whole_number("samples", samples, least=2)
+    if not 0 < part < 1:
+        raise ArgumentError(f"part is {part}; give more than 0 and less than 1")
     with trial(net, image, target, before_softmax=True, **arguments) as of:
         rng, whole = np.random.default_rng(seed), of.image
         shares = as_values(values, whole.shape).sum(axis=0).ravel().astype(np.float64)
@@ -106,6 +109,7 @@ def max_sensitivity(
 
     radius   of the cube around the image, in parts of its range
     """
+    whole_number("samples", samples, least=1)
     with trial(net, image, target, before_softmax=True, **arguments) as of:
         whole, fixed = of.image, of.subject.goals[0].classes
     chosen = target if fixed is None else fixed[0]

@@ -11,6 +11,7 @@ from caffepy.errors import ArgumentError
 from caffepy.net import Net
 from caffepy.saliency import pictures
 from caffepy.saliency.metrics.trial import as_map, trial
+from caffepy.saliency.parameters import whole_number
 from caffepy.saliency.target import Target
 
 
@@ -81,6 +82,8 @@ def road(
     et al. 2022, arXiv 2202.00449). The more, the better.
     """
     ranked = as_map(values)
+    if not percentiles or not all(0 < at < 100 for at in percentiles):
+        raise ArgumentError(f"percentiles are {percentiles}; give some above 0 and below 100")
     with trial(net, image, target, before_softmax=False, **arguments) as of:
         rng, images = np.random.default_rng(seed), []
         _same_size(ranked, of.image)
@@ -105,8 +108,7 @@ def _curve(
     before_softmax: bool,
 ) -> Curve:
     ranked = as_map(values)
-    if steps < 1:
-        raise ArgumentError(f"steps is {steps}; give at least 1")
+    whole_number("steps", steps, least=1)
     with trial(net, image, target, before_softmax=before_softmax, **arguments) as of:
         whole = of.image
         _same_size(ranked, whole)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from caffepy.errors import ArgumentError
 from caffepy.saliency.metrics.trial import as_map
+from caffepy.saliency.parameters import whole_number
 
 Box = tuple[int, int, int, int]
 """left, top, right, bottom, right and bottom outside."""
@@ -31,6 +32,8 @@ def intersection_over_union(values: npt.ArrayLike, box: Box, quantile: float | N
     """Of the box and the box around what lies above a quantile of the map; default: above half its maximum."""
     array = as_map(values)
     left, top, right, bottom = _checked(box, array.shape)
+    if quantile is not None and not 0 <= quantile < 1:
+        raise ArgumentError(f"quantile is {quantile}; give 0 to less than 1")
     above = array > (array.max() / 2 if quantile is None else np.quantile(array, quantile))
     rows, columns = np.flatnonzero(above.any(axis=1)), np.flatnonzero(above.any(axis=0))
     if not rows.size:
@@ -61,7 +64,9 @@ def complexity(values: npt.ArrayLike) -> float:
 
 
 def _checked(box: Box, shape: tuple[int, ...]) -> Box:
-    left, top, right, bottom = box
+    if len(box) != 4:
+        raise ArgumentError(f"box is {box!r}; give left, top, right and bottom")
+    left, top, right, bottom = (whole_number("an edge of the box", edge) for edge in box)
     if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
         raise ArgumentError(f"box {box} (left, top, right, bottom) does not lie in the map, (height, width) {shape}")
-    return box
+    return left, top, right, bottom

@@ -44,6 +44,9 @@ class Ascent:
 
     def check(self) -> None:
         """Raise ArgumentError for what cannot be."""
+        sizes = (self.rate, self.decay, self.total_variation, self.blur, self.octave_scale)
+        if not all(math.isfinite(size) and size >= 0 for size in sizes):
+            raise ArgumentError(f"{self}: rate, decay, total_variation and blur are finite and at least 0")
         if self.steps < 1 or self.octaves < 1 or self.octave_scale <= 1 or self.jitter < 0 or self.blur_every < 1:
             raise ArgumentError(f"{self}: steps, octaves and blur_every are at least 1, octave_scale above 1, jitter 0")
 

@@ -35,6 +35,7 @@ def visualize_class(
     Simonyan, Vedaldi & Zisserman 2013, section 2; jitter, blur, total variation and octaves are later regularisers
     (Mordvintsev et al. 2015; Yosinski et al. 2015). The paper's own: Ascent(octaves=1, jitter=0, blur=0).
     """
+    ascent.check()
     name, shape, chosen = _input(net, preprocess)
     rng = np.random.default_rng(ascent.seed)
     if start is None:
@@ -125,6 +126,7 @@ def transfer_style(
             diffs[blob] = diffs[blob] - diff if blob in diffs else -diff
         return diffs
 
+    ascent.check()
     image = climb(net, first, objective, ascent, **_limits(chosen, shape), progress=progress)
     with _at(net, name, image):
         loss = sum(

@@ -5,6 +5,7 @@ import pytest
 
 from caffepy.rules import operations as rules
 from caffepy.saliency import operations as methods
+from caffepy.saliency.methods import mask_operations as search
 from tests.gpu_mode import check_bodies
 from tests.kernels_on_cpu.basis.test_elementwise import floats
 
@@ -145,3 +146,23 @@ def test_masks() -> None:
 def test_linear_maps_along_an_axis(source: int, target: int, inner: int) -> None:
     values, matrix = floats(2 * source * inner, 0), floats(target * source, 1)
     check_bodies(methods.mix_forward, values, matrix, source, target, inner, blank(2, target, inner))
+
+
+def test_the_search_for_a_mask() -> None:
+    rng = np.random.default_rng(0)
+    places, mask_diff = (rng.random((2, 9)).astype(np.float32) for _ in range(2))
+    places[0, 3] = places[0, 5]
+    fading = rng.random((9, 9)).astype(np.float32)
+    mask, level = blank(2, 9), blank(2, 9)
+    check_bodies(search.soft_maximum, places, fading, 20.0, 9, mask, level, rtol=1e-4, atol=1e-5, start=2)
+    search.soft_maximum(places, fading, 20.0, 9, mask, level)
+    given = places, fading, 20.0, 9, mask, level, mask_diff
+    check_bodies(search.soft_maximum_backward, *given, blank(2, 9), rtol=1e-3, atol=1e-4)
+    check_bodies(search.area_backward, places, 9, 3, 0.5, mask_diff, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("turn", [1, 7])
+def test_a_step_of_adam(turn: int) -> None:
+    rng = np.random.default_rng(0)
+    diff, first, second, values = (rng.random(33).astype(np.float32) for _ in range(4))
+    check_bodies(search.adam_climb, diff, 0.05, 0.9, 0.99, turn, first, second, values, rtol=1e-4, atol=1e-5, start=3)

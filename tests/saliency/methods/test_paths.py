@@ -152,5 +152,5 @@ def test_what_is_wrong_is_said() -> None:
         saliency.integrated_gradients(mixed(), IMAGES, baseline=np.zeros((2, 2)))
     with pytest.raises(ArgumentError, match="references have shape"):
         saliency.expected_gradients(mixed(), IMAGES, references=np.zeros((2, 3)))
-    with pytest.raises(ArgumentError, match="0 steps"):
+    with pytest.raises(ArgumentError, match="steps is 0"):
         saliency.integrated_gradients(mixed(), IMAGES, steps=0)

@@ -131,16 +131,33 @@ def test_extremal_perturbation_keeps_the_region_of_the_score() -> None:
 
 
 def test_the_soft_maximums_derivative() -> None:
-    from caffepy.saliency.methods.extremal import _Smooth
+    from caffepy.saliency.methods import extremal, mask_operations
 
-    smooth, rng = _Smooth(4, 1.0), np.random.default_rng(0)
-    places, weights = rng.random(16), rng.random(16)
-    smooth.of(places)
-    slope = smooth.back(weights)
+    fading, rng = extremal._fading(4, 1.0), np.random.default_rng(0)
+    places, weights = (rng.random((2, 16)).astype(np.float32) for _ in range(2))
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        """By its definition, in float64."""
+        seen = values[:, None] * fading.astype(np.float64)
+        shares = np.exp(20 * seen)
+        return (shares * seen).sum(axis=2) / shares.sum(axis=2)
+
+    mask, level, slope = (np.empty((2, 16), np.float32) for _ in range(3))
+    mask_operations.soft_maximum(places, fading, 20.0, 16, mask, level)
+    np.testing.assert_allclose(mask, smooth(places), rtol=1e-5)
+    mask_operations.soft_maximum_backward(places, fading, 20.0, 16, mask, level, weights, slope)
     for i in range(16):
         step = np.eye(16)[i] * 1e-5
-        by_difference = (smooth.of(places + step) - smooth.of(places - step)) @ weights / 2e-5
-        np.testing.assert_allclose(slope[i], by_difference, rtol=1e-4, atol=1e-7)
+        by_difference = ((smooth(places + step) - smooth(places - step)) * weights).sum(axis=1) / 2e-5
+        np.testing.assert_allclose(slope[:, i], by_difference, rtol=1e-3, atol=1e-4)
+
+
+def test_each_image_of_a_batch_has_the_mask_that_it_has_alone() -> None:
+    options = {"iterations": 3, "grid": 4}
+    both = saliency.extremal_perturbation(mixed(), IMAGES, CLASSES, **options).numpy()
+    for n, c in enumerate(CLASSES):
+        alone = saliency.extremal_perturbation(mixed(), IMAGES[n : n + 1], c, **options).numpy()
+        np.testing.assert_allclose(both[n : n + 1], alone, rtol=1e-3, atol=1e-4)
 
 
 def test_on_a_gpu(gpu: Any) -> None:
