@@ -11,7 +11,7 @@ import caffepy
 from caffepy.blob.halves import rounded, widened
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter
-from tests.gpu_mode import running
+from tests.gpu_mode import REAL, running
 from tests.nets import make, noise
 from tests.proto.by_hand import layer, message, shape
 
@@ -39,6 +39,11 @@ def number_format(request: pytest.FixtureRequest) -> Iterator[Any]:
     caffepy.set_mode_cpu()
 
 
+@pytest.fixture(params=["gpu-ascending", REAL])
+def mode(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 def _run(net: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     net.blobs["data"].data[...] = noise(2, 3, 9, 8)
     top = net.forward()["fc"].copy()
@@ -59,24 +64,24 @@ def _rounded_on_cpu(net: Any, number_format: Any) -> Any:
     return copy
 
 
-def _agree(net: Any, number_format: Any) -> None:
+def _agree(net: Any, number_format: Any, mode: str) -> None:
     """With the CPU's results of rounded weights, as closely as rounded pixels and diffs allow."""
     with running("cpu"):
         expected = _run(_rounded_on_cpu(net, number_format))
-    with running("gpu-ascending"):
+    with running(mode):
         found = _run(net)
     step = 2.0**-8 if number_format == "fp16" else 2.0**-5
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=step, atol=step * np.abs(theirs).max())
 
 
-def test_passes_are_those_of_rounded_weights(number_format: Any) -> None:
-    _agree(make(NET), number_format)
+def test_passes_are_those_of_rounded_weights(number_format: Any, mode: str) -> None:
+    _agree(make(NET), number_format, mode)
 
 
-def test_weights_lie_on_the_gpu_in_16_bits_alone(number_format: Any) -> None:
+def test_weights_lie_on_the_gpu_in_16_bits_alone(number_format: Any, mode: str) -> None:
     net = make(NET)
-    with running("gpu-ascending") as gpu:
+    with running(mode) as gpu:
         for _ in range(3):
             net.blobs["data"].data[...] = noise(2, 3, 9, 8)
             net.forward()
@@ -91,35 +96,35 @@ def test_weights_lie_on_the_gpu_in_16_bits_alone(number_format: Any) -> None:
         assert net.params["depthwise"][0].data_storage.gpu is gpu
 
 
-def test_scripts_see_what_they_wrote_and_passes_what_is_new(number_format: Any) -> None:
+def test_scripts_see_what_they_wrote_and_passes_what_is_new(number_format: Any, mode: str) -> None:
     net = make(NET)
-    with running("gpu-ascending"):
+    with running(mode):
         for _ in range(3):  # replayed by now
             _run(net)
     kept = net.params["conv"][0].data
     for value in (1 / 3, np.pi):
         kept[...] = value * noise(*kept.shape)  # by a view that lives on
         before = kept.copy()
-        _agree(net, number_format)
+        _agree(net, number_format, mode)
         np.testing.assert_array_equal(net.params["conv"][0].data, before)
 
 
-def test_weights_written_on_the_gpu_are_rounded_anew(number_format: Any) -> None:
+def test_weights_written_on_the_gpu_are_rounded_anew(number_format: Any, mode: str) -> None:
     net = make(NET)
-    with running("gpu-ascending") as gpu:
+    with running(mode) as gpu:
         for _ in range(2):
             _run(net)
         weight = net.params["fc"][0]
         changed = noise(*weight.shape)
         gpu.upload(changed, weight.gpu_data)
-    _agree(net, number_format)
+    _agree(net, number_format, mode)
     np.testing.assert_array_equal(net.params["fc"][0].data, changed)
 
 
-def test_precisions_take_turns() -> None:
+def test_precisions_take_turns(mode: str) -> None:
     net = make(NET)
     found = {}
-    with running("gpu-ascending"):
+    with running(mode):
         for name in ("fp32", "fp16", "bf16", "fp16", "fp32", "tf32"):
             caffepy.set_precision(name)
             try:
@@ -139,7 +144,7 @@ def test_the_cpu_computes_in_single_precision(number_format: Any) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_nvcaffes_halves_go_to_the_gpu_as_they_lie_in_the_file(tmp_path: Path) -> None:
+def test_nvcaffes_halves_go_to_the_gpu_as_they_lie_in_the_file(tmp_path: Path, mode: str) -> None:
     text = """
         name: "nv" default_forward_type: FLOAT16 default_backward_type: FLOAT16 default_forward_math: FLOAT
         layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 dim: 3 } } }
@@ -152,7 +157,7 @@ def test_nvcaffes_halves_go_to_the_gpu_as_they_lie_in_the_file(tmp_path: Path) -
     net.copy_from(str(file))
     caffepy.set_precision("fp16")
     try:
-        with running("gpu-ascending") as gpu:
+        with running(mode) as gpu:
             net.blobs["x"].data[...] = [1, 2, 4]
             (top,) = net.forward()["fc"]
             np.testing.assert_allclose(top, values.astype(np.float64) @ [1, 2, 4], rtol=1e-6)
