@@ -26,13 +26,13 @@ class Box:
         if not found:
             raise ArgumentError("a Box is a detection of an SSD, and this net has no DetectionOutput layer")
         layer, confidences = layers[found[-1]], net.wiring.sources[found[-1]][1]
-        rows = net.blob(layer.param.top[0]).data.reshape(-1, 7)
+        rows = net.blob(layer.param.top[0]).read().reshape(-1, 7)
         if not 0 <= self.row < len(rows) or rows[self.row, 1] < 0:
             raise ArgumentError(f"detection {self.row} of {len(rows) if (rows[:, 1] >= 0).all() else 0}; give less")
         label, confidence = int(rows[self.row, 1]), rows[self.row, 2]
         classes = layer.param.detection_output_param.num_classes
         blob = net.wiring.blobs[net.wiring.blob(confidences)]
-        values = net.blob(blob).data.reshape(-1, classes)
+        values = net.blob(blob).read().reshape(-1, classes)
         prior = int(np.argmin(np.abs(values[:, label] - confidence)))
         return _before_softmax(net, confidences[0], prior, label) or Unit(blob, prior * classes + label)
 

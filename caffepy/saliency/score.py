@@ -60,7 +60,7 @@ def one_hot(shape: Sequence[int], classes: Sequence[int]) -> Floats:
 def class_values(net: Net, output: str | None = None) -> Floats:
     """Each image's value of each class, (N, C): `output` (default: the net's only one), averaged over positions."""
     name = only(net.outputs, "output") if output is None else output
-    values = net.blob(name).data
+    values = net.blob(name).read()
     if values.ndim < 2 or 0 in values.shape:
         raise ArgumentError(
             f"blob {name!r} has shape {values.shape}, which is none of class scores: (N, C) or (N, C, height, width); "

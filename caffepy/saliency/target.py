@@ -57,14 +57,14 @@ class Goal:
 
     def weighted(self, net: Net) -> "Goal":
         """The same with diffs times the blobs' data: each value's part of the score."""
-        diffs = {name: diff * net.blob(_blob(name)).data for name, diff in self.now(net).items()}
+        diffs = {name: diff * net.blob(_blob(name)).read() for name, diff in self.now(net).items()}
         return Goal(diffs, self.names, self.classes)
 
     def values(self, net: Net) -> Floats:
         """The scores (N,) of what the net's blobs hold."""
         scores = np.zeros(len(self.names), np.float64)
         for name, diff in self.now(net).items():
-            data = net.blob(_blob(name)).data
+            data = net.blob(_blob(name)).read()
             scores += np.einsum("ni,ni->n", diff.reshape(len(scores), -1), data.reshape(len(scores), -1))
         return scores.astype(np.float32)
 

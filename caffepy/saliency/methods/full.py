@@ -40,13 +40,13 @@ def spatial_biases(net: Net) -> Iterator[tuple[Layer, Floats]]:
         if not layer.param.top or len(net.blob(layer.param.top[0]).shape) != 4:
             continue
         if isinstance(layer, Convolution) and len(layer.blobs) > 1:
-            yield layer, layer.blobs[1].data
+            yield layer, layer.blobs[1].read()
         elif isinstance(layer, Scale) and layer.learned and layer.param.scale_param.bias_term:
-            yield layer, layer.blobs[1].data.reshape(-1)
+            yield layer, layer.blobs[1].read().reshape(-1)
         elif isinstance(layer, BatchNorm) and layer.use_global_stats:
             mean, variance = layer.mean.host, layer.variance.host
             bias = np.asarray(-mean / np.sqrt(variance + layer.added), np.float32)
-            affine = [blob.data for blob in layer.blobs[3:]]
+            affine = [blob.read() for blob in layer.blobs[3:]]
             yield layer, bias * affine[0] + affine[1] if affine else bias
 
 

@@ -33,12 +33,12 @@ def sanity_checks(
     original = method(net, image, target, **arguments, **(parameters or {}))
     fixed = original.classes[0] if original.classes else target
     true, rng, found = original.maps()[0], np.random.default_rng(seed), dict[str, float]()
-    layers = [layer for layer in net.execution.layers if layer.blobs and layer.blobs[0].data.ndim > 1]
-    kept = {layer.name: [blob.data.copy() for blob in layer.blobs] for layer in layers}
+    layers = [layer for layer in net.execution.layers if layer.blobs and len(layer.blobs[0].shape) > 1]
+    kept = {layer.name: [blob.read().copy() for blob in layer.blobs] for layer in layers}
     try:
         for layer in reversed(layers):
             for blob in layer.blobs:
-                blob.data[...] = rng.permutation(blob.data.ravel()).reshape(blob.shape)
+                blob.data[...] = rng.permutation(blob.read().ravel()).reshape(blob.shape)
             values = method(net, image, fixed, **arguments, **(parameters or {})).maps()[0]
             found[layer.name] = rank_correlation(np.abs(values), np.abs(true))
             if not cascading:

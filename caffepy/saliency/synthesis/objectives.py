@@ -73,10 +73,10 @@ def deep_dream(
     blob = layer if isinstance(layer, str) else layer[0]
     if guide is not None:
         with _at(net, name, images_of(guide, shape, chosen)[:1]):
-            wanted = net.blob(blob).data[0].reshape(net.blob(blob).shape[1], -1).copy()
+            wanted = net.blob(blob).read()[0].reshape(net.blob(blob).shape[1], -1).copy()
 
     def objective(net: Net) -> Diffs:
-        data = net.blob(blob).data
+        data = net.blob(blob).read()
         if guide is None:
             return {layer: data.copy()}
         seen = data[0].reshape(len(wanted), -1)
@@ -89,7 +89,7 @@ def deep_dream(
         now = climb(net, base + resized(detail, size), objective, ascent, **_limits(chosen, shape), progress=progress)
         detail = now - base
     with _at(net, name, now):
-        energy = float(np.square(net.blob(blob).data).sum() / 2)
+        energy = float(np.square(net.blob(blob).read()).sum() / 2)
     return Synthesis(now, f"{blob} of a picture", energy, chosen)
 
 
@@ -113,16 +113,16 @@ def transfer_style(
     if not style_layers:
         raise ArgumentError("give style_layers, such as {'conv1': 1, 'conv2': 1}")
     with _at(net, name, images_of(style, shape, chosen)[:1]):
-        grams = {blob: gram(net.blob(blob).data) for blob in style_layers}
+        grams = {blob: gram(net.blob(blob).read()) for blob in style_layers}
     with _at(net, name, first):
-        seen = {blob: net.blob(blob).data.copy() for blob in content_layers}
+        seen = {blob: net.blob(blob).read().copy() for blob in content_layers}
 
     def objective(net: Net) -> Diffs:
         diffs: dict[VersionName, Floats] = {}
         for blob, weight in style_layers.items():
-            diffs[blob] = -weight * gram_diff(net.blob(blob).data, grams[blob])
+            diffs[blob] = -weight * gram_diff(net.blob(blob).read(), grams[blob])
         for blob, weight in content_layers.items():
-            diff = np.float32(weight / seen[blob].size) * (net.blob(blob).data - seen[blob])
+            diff = np.float32(weight / seen[blob].size) * (net.blob(blob).read() - seen[blob])
             diffs[blob] = diffs[blob] - diff if blob in diffs else -diff
         return diffs
 
@@ -130,7 +130,7 @@ def transfer_style(
     image = climb(net, first, objective, ascent, **_limits(chosen, shape), progress=progress)
     with _at(net, name, image):
         loss = sum(
-            weight * float(np.square(gram(net.blob(blob).data) - grams[blob]).sum())
+            weight * float(np.square(gram(net.blob(blob).read()) - grams[blob]).sum())
             for blob, weight in style_layers.items()
         )
     return Synthesis(image, "a picture in another's style", -loss, chosen)
@@ -182,7 +182,7 @@ def _again(goal: Goal, net: Net) -> Diffs:
 
 def _again_score(goal: Goal, net: Net) -> float:
     scores = [
-        np.sum(diff * net.blob(name if isinstance(name, str) else name[0]).data)
+        np.sum(diff * net.blob(name if isinstance(name, str) else name[0]).read())
         for name, diff in _again(goal, net).items()
     ]
     return float(sum(scores))
