@@ -39,7 +39,7 @@ MAPS = {
     "resnet18": {"res5b": (1, 512, 7, 7)},
     "resnet50": {"res2c": (1, 256, 56, 56), "res5c": (1, 2048, 7, 7)},
     "resnet101": {"res4b22": (1, 1024, 14, 14), "res5c": (1, 2048, 7, 7)},
-    "squeezenet_v1_0": {"conv10": (1, 1000, 13, 13)},
+    "squeezenet_v1_0": {"conv10": (1, 1000, 15, 15)},
     "squeezenet_v1_1": {"conv10": (1, 1000, 14, 14)},
     "mobilenet_v1": {"conv6/sep": (1, 1024, 7, 7)},
     "mobilenet_v2": {"block_7_3": (1, 160, 7, 7), "conv9": (1, 1280, 7, 7)},
@@ -76,7 +76,10 @@ def test_batch_and_size_are_what_is_asked_for(name: str) -> None:
         ("alexnet", "BVLC+caffe__models_bvlc_alexnet_deploy"),
         ("caffenet", "BVLC+caffe__models_bvlc_reference_caffenet_deploy"),
         ("googlenet", "BVLC+caffe__models_bvlc_googlenet_deploy"),
+        ("vgg16", "soeaver+caffe-model__cls_vgg_deploy_vgg16-dsd"),
         ("vgg19", "dividiti+ck-caffe__package_caffemodel-vgg19_deploy"),
+        ("squeezenet_v1_1", "chaosmail+caffejs__docs_assets_models_squeezenet_deploy"),
+        ("mobilenet_v1", "shicai+MobileNet-Caffe__mobilenet_deploy"),
     ],
 )
 def test_blobs_are_those_of_the_published_prototxt(name: str, published: str) -> None:
@@ -87,3 +90,43 @@ def test_blobs_are_those_of_the_published_prototxt(name: str, published: str) ->
         assert {blob: found.shape for blob, found in net.blobs.items()} == expected
         theirs = {layer: [blob.shape for blob in blobs] for layer, blobs in other.params.items()}
         assert {layer: [blob.shape for blob in blobs] for layer, blobs in net.params.items()} == theirs
+
+
+@pytest.mark.parametrize(
+    ("name", "published", "label", "without"),
+    [
+        ("squeezenet_v1_0", "DeepScale+SqueezeNet__SqueezeNet_v1.0_train_val", (1,), {"prob"}),
+        ("fcn8s", "shelhamer+fcn.berkeleyvision.org__voc-fcn8s-atonce_val", (1, 1, 500, 500), set()),
+    ],
+)
+def test_blobs_are_those_of_the_published_training_prototxt(
+    name: str, published: str, label: tuple[int, ...], without: set[str]
+) -> None:
+    """Which has layers that read databases instead of inputs, and a loss instead of probabilities."""
+    definition = prototxt.parse(shared(f"prototxt/{published}.prototxt").read_text("utf-8"), NetParameter)
+    with caffepy.Net(NETS[name](), caffepy.TEST) as net:
+        layers = [layer for layer in definition.layer if layer.type not in ("Data", "Python")]
+        del definition.layer[:]
+        for blob, shape in (("data", net.blobs["data"].shape), ("label", label)):
+            added = definition.layer.add(name=blob, type="Input", top=[blob])
+            added.input_param.shape.add(dim=shape)
+        definition.layer.extend(layers)
+        with caffepy.Net(definition, caffepy.TEST) as other:
+            ours = {blob: found.shape for blob, found in net.blobs.items() if "_split_" not in blob}
+            theirs = {blob: found.shape for blob, found in other.blobs.items()}
+            assert {blob: theirs.get(blob) for blob in ours if blob not in without} == {
+                blob: shape for blob, shape in ours.items() if blob not in without
+            }
+            weights = {layer: [blob.shape for blob in blobs] for layer, blobs in net.params.items()}
+            assert {layer: [blob.shape for blob in other.params[layer]] for layer in weights} == weights
+
+
+def test_inception_v3_has_the_weights_of_a_published_prototxt() -> None:
+    """Whose names are others."""
+    path = shared("prototxt/soeaver+caffe-model__cls_inception_deploy_inception-v3.prototxt")
+    published = prototxt.parse(path.read_text("utf-8"), NetParameter)
+    with caffepy.Net(published, caffepy.TEST) as other, caffepy.Net(NETS["inception_v3"](), caffepy.TEST) as net:
+        found, expected = (
+            sorted(blob.shape for blobs in each.params.values() for blob in blobs) for each in (net, other)
+        )
+        assert found == expected

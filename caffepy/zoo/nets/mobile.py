@@ -12,17 +12,17 @@ def squeezenet_v1_0(batch: int = 1, size: int = 227) -> NetParameter:
     """Iandola et al. 2016."""
     w = Writer("SqueezeNet v1.0", batch, size)
     top = w.pool("pool1", w.conv_relu("conv1", w.data, 96, 7, stride=2, relu="relu_conv1"), 3, 2)
-    return _fires(w, top, pooled=(4, 8))
+    return _fires(w, top, pooled=(4, 8), pad=1)  # around the last 1x1 convolution, which v1.1 does without
 
 
 def squeezenet_v1_1(batch: int = 1, size: int = 227) -> NetParameter:
     """The same authors' release that needs 2.4 times less."""
     w = Writer("SqueezeNet v1.1", batch, size)
     top = w.pool("pool1", w.conv_relu("conv1", w.data, 64, 3, stride=2, relu="relu_conv1"), 3, 2)
-    return _fires(w, top, pooled=(3, 5))
+    return _fires(w, top, pooled=(3, 5), pad=0)
 
 
-def _fires(w: Writer, top: Top, pooled: tuple[int, ...]) -> NetParameter:
+def _fires(w: Writer, top: Top, pooled: tuple[int, ...], pad: int) -> NetParameter:
     for i, squeezed, expanded in FIRES:
         at = f"fire{i}"
         squeeze = w.conv_relu(f"{at}/squeeze1x1", top, squeezed, 1, relu=f"{at}/relu_squeeze1x1")
@@ -33,7 +33,7 @@ def _fires(w: Writer, top: Top, pooled: tuple[int, ...]) -> NetParameter:
         top = w.add(f"{at}/concat", "Concat", *sides)
         if i in pooled:
             top = w.pool(f"pool{i}", top, 3, 2)
-    top = w.conv_relu("conv10", w.dropout("drop9", top), 1000, 1, relu="relu_conv10")
+    top = w.conv_relu("conv10", w.dropout("drop9", top), 1000, 1, pad=pad, relu="relu_conv10")
     return w.softmax(w.average_all("pool10", top))
 
 
