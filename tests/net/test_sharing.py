@@ -1,11 +1,14 @@
 """Blobs that take turns in the same memory: the same numbers, little memory, and no stale value for anybody."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import caffepy
+from benchmarks import resident
 from caffepy.errors import ArgumentError, StateError, UnknownBlobError
 from caffepy.layer import Layer
 from caffepy.proto import prototxt
@@ -14,6 +17,7 @@ from caffepy.zoo.nets import NETS
 from tests.cpu.roads import needs_onednn, road
 from tests.gpu_mode import downloaded, running
 from tests.nets import CHAIN, FORK, make, noise
+from tests.shared import ROOT
 
 PYTHON_STOP = """
 layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 2 dim: 6 } } }
@@ -209,3 +213,30 @@ def test_packed_blobs_take_turns_as_well() -> None:
         assert sharing.execution.replay.on_cpu.arena.size <= memory.data_inference
         # reordered for what reads them, some are there twice for a while
         assert full.execution.replay.on_cpu.arena.size <= 0.4 * memory.diffs
+
+
+PEAK = """
+import caffepy
+from benchmarks import resident
+from benchmarks.runs import unfilled
+from caffepy.zoo.nets import NETS
+
+before = resident.now()
+net = unfilled(NETS["caffenet"](1))
+for blobs in net.params.values():
+    for blob in blobs:
+        blob.data[...] = 0.01  # zeros that nobody wrote take no memory
+for _ in range(2):
+    net.forward()
+    net.gradient({"prob": 1.0}, "data")
+table = net.table()
+print((resident.peak() - before) / (table.totals["parameter_bytes"] + table.memory.data + table.memory.diffs))
+"""
+
+
+@needs_onednn
+@pytest.mark.skipif(resident.now() is None, reason="the peak of a process's memory is read from Linux's /proc")
+def test_the_peak_of_caffenet() -> None:
+    """Of forward and gradient, the library and packed copies included, to weights, data and diffs."""
+    found = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert float(found.stdout) < 1.4
