@@ -114,6 +114,11 @@ def check_name(name: object, what: str, names: Sequence[str]) -> None:
         raise ArgumentError(f"give a {what}'s name, got {name!r}{number}")
 
 
+def visible(text: str) -> str:
+    """The text with U+FFFD for each character that no terminal shows: names may hold what moves its cursor."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in text)
+
+
 def nearest(name: object, names: Iterable[str]) -> str:
     """`; did you mean ...?` or nothing; capitals count for nothing."""
     spelled: dict[str, list[str]] = {}

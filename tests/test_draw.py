@@ -231,3 +231,36 @@ def test_graphviz_draws_where_it_is_installed(tmp_path: Path, monkeypatch: pytes
         assert draw.draw_net(NET, "LR", ext) == f"-T{ext}\n".encode() + draw.draw_net(NET, "LR", "dot")
     with pytest.raises(ArgumentError, match="cannot draw this as 'bad': Format: bad not recognized"):
         draw.draw_net(NET, "LR", "bad")
+
+
+def skipping(layers: int) -> NetParameter:
+    """A chain of layers that all take the first blob, too."""
+    one = 'layer {{ name: "r{0}" type: "Eltwise" bottom: "t{0}" bottom: "t0" top: "t{1}" }}\n'
+    first = 'layer { name: "d" type: "Input" top: "t0" input_param { shape { dim: 1 } } }\n'
+    return prototxt.parse(first + "".join(one.format(i, i + 1) for i in range(layers)), NetParameter)
+
+
+@pytest.mark.parametrize("layers", [10, 400])
+def test_edges_over_many_ranks_bend_as_far_as_that_can_be_paid_for(no_graphviz: Path, layers: int) -> None:
+    picture = ET.fromstring(draw.draw_net(skipping(layers), "LR", "svg"))
+    paths = [path.get("d") for path in picture.iter("{http://www.w3.org/2000/svg}path") if path.get("class") == "edge"]
+    assert len(paths) == 3 * layers
+    assert sum(path.count("C") for path in paths) < 3000 + 3 * layers
+
+
+def test_long_chains_are_drawn(no_graphviz: Path) -> None:
+    edges = [(str(i), str(i + 1)) for i in range(20_000)]
+    layout = arrange({str(i): 10.0 for i in range(20_001)}, edges, 5.0)
+    assert len(layout.ranks) == 20_001
+
+
+def test_names_with_control_characters(no_graphviz: Path) -> None:
+    net = NetParameter(
+        name="n\0\x1b[2J", layer=[LayerParameter(name="a\0\x1b", type="ReLU", bottom=["\x07"], top=["\ufffe"])]
+    )
+    picture = draw.draw_net(net, "LR", "svg")
+    ET.fromstring(picture)
+    text = draw.draw_net(net, "LR", "dot")
+    for each in (picture, text):
+        assert not {*each} & {0, 7, 27}
+        assert "\ufffd".encode() in each

@@ -9,6 +9,7 @@ from caffepy import Net
 from caffepy.cli.command import Subcommand
 from caffepy.cli.model import fill_at_random
 from caffepy.cli.options import NetChoice, net_options
+from caffepy.errors import visible
 from caffepy.net.profile import Cost, Profile
 from caffepy.rng import generator
 
@@ -56,7 +57,7 @@ def _report(profile: Profile) -> dict[str, Any]:
 
 def _table(profile: Profile) -> str:
     total = _ms(profile.forward) + _ms(profile.backward)
-    rows = [(layer.name, layer.type, layer.forward, layer.backward) for layer in profile.layers]
+    rows = [(visible(layer.name), layer.type, layer.forward, layer.backward) for layer in profile.layers]
     names, types = (max(len(text) for text in texts) for texts in zip(*(row[:2] for row in rows), strict=True))
     names = max(names, len("layer"))
 

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, field
 
 from caffepy.draw.svg import Edge, Node, render
-from caffepy.errors import ArgumentError
+from caffepy.errors import ArgumentError, visible
 from caffepy.proto.files import replacing
 
 _SOURCE = ("dot", "gv", "raw")
@@ -60,5 +60,5 @@ class Diagram:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    lines = (visible(line).replace("\\", "\\\\").replace('"', '\\"') for line in text.split("\n"))
+    return '"' + "\\n".join(lines) + '"'

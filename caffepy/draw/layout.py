@@ -1,7 +1,8 @@
 """Where the nodes of a directed graph go: in ranks along its direction, ordered so that few edges cross.
 
 After Sugiyama, Tagawa & Toda (1981): ranks by the longest path, order by barycentres; then places by least squares.
-Edges that span ranks get a bend in each rank between, which takes part as a small node.
+Edges that span ranks get a bend in each rank between, which takes part as a small node; the longest ones go straight
+where all together would have too many.
 """
 
 from bisect import bisect_right, insort
@@ -14,6 +15,9 @@ Member = str | tuple[int, int]
 """A node by its key, or a bend by its edge and rank."""
 
 _SWEEPS = 12
+_VISITS = 200_000
+"""Members that all sweeps together look at, so that graphs too large to be looked at take no hours."""
+_MOST_BENDS = 3000
 _STRAIGHT, _LOOSE = 8.0, 0.1  # how an edge between bends pulls, and one to a node that has no other; 1 is usual
 
 
@@ -33,15 +37,29 @@ def arrange(sizes: Mapping[str, float], edges: Sequence[tuple[str, str]], gap: f
     members: dict[int, list[Member]] = defaultdict(list)
     for node in sizes:
         members[rank[node]].append(node)
+    lengths = [abs(rank[source] - rank[target]) for source, target in edges]
+    longest = _longest_bent(lengths)
     for index, (source, target) in enumerate(edges):
         step = 1 if rank[source] < rank[target] else -1
-        bends: list[Member] = [(index, r) for r in range(rank[source] + step, rank[target], step)]
+        between = range(rank[source] + step, rank[target], step) if lengths[index] <= longest else range(0)
+        bends: list[Member] = [(index, r) for r in between]
         ways.append([source, *bends, target])
-        for bend, r in zip(bends, range(rank[source] + step, rank[target], step), strict=True):
+        for bend, r in zip(bends, between, strict=True):
             members[r].append(bend)
-    links = [pair if rank_up else pair[::-1] for pair, rank_up in _segments(ways, rank)]
+    bent = [way for way, length in zip(ways, lengths, strict=True) if length <= longest]
+    links = [pair if rank_up else pair[::-1] for pair, rank_up in _segments(bent, rank)]
     ranks = _ordered([members[r] for r in range(len(members))], links)
     return Layout(ranks, _placed(ranks, links, sizes, gap), ways)
+
+
+def _longest_bent(lengths: Sequence[int]) -> int:
+    """The most ranks that an edge may span to get bends, of all as many as there may be."""
+    bends = 0
+    for length, number in sorted(Counter(lengths).items()):
+        bends += number * max(0, length - 1)
+        if bends > _MOST_BENDS:
+            return max(1, length - 1)
+    return max(lengths, default=1)
 
 
 def _segments(ways: list[list[Member]], rank: Mapping[str, int]) -> Iterator[tuple[tuple[Member, Member], bool]]:
@@ -100,7 +118,7 @@ def _ordered(ranks: list[list[Member]], links: Sequence[tuple[Member, Member]]) 
         below[upper].append(lower)
         above[lower].append(upper)
     best, fewest = ranks, _crossings(ranks, below)
-    for sweep in range(_SWEEPS):
+    for sweep in range(_sweeps(ranks, _SWEEPS)):
         if not fewest:
             break
         ranks = [list(rank) for rank in ranks]
@@ -116,6 +134,10 @@ def _ordered(ranks: list[list[Member]], links: Sequence[tuple[Member, Member]]) 
         if crossings < fewest:
             best, fewest = ranks, crossings
     return best
+
+
+def _sweeps(ranks: Sequence[Sequence[Member]], most: int) -> int:
+    return min(most, max(2, _VISITS // max(1, sum(map(len, ranks)))))
 
 
 def _crossings(ranks: list[list[Member]], below: Mapping[Member, list[Member]]) -> int:
@@ -149,7 +171,7 @@ def _placed(
     for rank in ranks:
         apart = _apart(rank, sizes, gap)
         places.update(zip(rank, (at - apart[-1] / 2 for at in apart), strict=True))
-    for sweep in range(2 * _SWEEPS):
+    for sweep in range(_sweeps(ranks, 2 * _SWEEPS)):
         for rank in ranks if sweep % 2 == 0 else ranks[::-1]:
             wanted, weights = [], []
             for node in rank:

@@ -6,6 +6,7 @@ from html import escape
 from typing import Literal
 
 from caffepy.draw.layout import Layout, Member, arrange
+from caffepy.errors import visible
 
 _FONT = 12
 _WIDE, _HIGH = 0.58 * _FONT, 1.25 * _FONT  # of a character, about, and of a line
@@ -96,9 +97,10 @@ def place(rankdir: str, nodes: Mapping[str, Node], edges: Sequence[Edge]) -> Pla
     joined, labels = _joined(edges)
     layout = arrange(breadths, list(joined), _BETWEEN)
     middles, thick = _along(layout, lengths, labels, frame)
+    rank_of = {key: r for r, rank in enumerate(layout.ranks) for key in rank}
     curves = []
     for (source, target), way in zip(joined, layout.ways, strict=True):
-        points = [frame.point(*point) for point in _way(way, layout, middles, lengths, thick)]
+        points = [frame.point(*point) for point in _way(way, layout.places, rank_of, middles, lengths, thick)]
         (x0, y0), (x1, y1) = points[:2]
         label, at = labels.get((source, target), ""), ((x0 + x1) / 2, (y0 + y1) / 2)
         curves.append(Curve(source, target, _curve(points, frame), joined[source, target], label, at))
@@ -161,17 +163,17 @@ def _along(
 
 def _way(
     way: Sequence[Member],
-    layout: Layout,
+    places: Mapping[Member, float],
+    rank_of: Mapping[Member, int],
     middles: Sequence[float],
     lengths: Mapping[str, float],
     thick: Sequence[float],
 ) -> list[Point]:
     """The points an edge passes: out of its source, straight through each rank between, into its target."""
-    rank_of = {key: r for r, rank in enumerate(layout.ranks) for key in rank if key in way}
     forward = 1 if rank_of[way[0]] < rank_of[way[-1]] else -1
     points = []
     for i, key in enumerate(way):
-        middle, across = middles[rank_of[key]], layout.places[key]
+        middle, across = middles[rank_of[key]], places[key]
         half = forward * (lengths[key] if isinstance(key, str) else thick[rank_of[key]]) / 2
         points += [(middle - half, across)] if i else []
         points += [(middle + half, across)] if i < len(way) - 1 else []
@@ -197,7 +199,11 @@ def _curve(points: Sequence[Point], frame: _Frame) -> str:
 def _label(text: str, at: Point) -> str:
     (x, y), width = at, len(text) * _WIDE + 4
     box = f'<rect x="{x - width / 2:.1f}" y="{y - _FONT / 2:.1f}" width="{width:.1f}" height="{_FONT}" fill="#fff"/>'
-    return f'{box}<text x="{x:.1f}" y="{y + 0.35 * _FONT:.1f}">{escape(text)}</text>'
+    return f'{box}<text x="{x:.1f}" y="{y + 0.35 * _FONT:.1f}">{_text(text)}</text>'
+
+
+def _text(text: str) -> str:
+    return escape(visible(text))
 
 
 def _shape(node: Node, at: Point, size: tuple[float, float]) -> str:
@@ -211,7 +217,7 @@ def _shape(node: Node, at: Point, size: tuple[float, float]) -> str:
     outline = " ".join(f"{px:.1f},{py:.1f}" for px, py in corners)
     lines = node.label.split("\n")
     first = y - (len(lines) - 1) * _HIGH / 2 + 0.35 * _FONT
-    texts = [f'<text x="{x:.1f}" y="{first + i * _HIGH:.1f}">{escape(line)}</text>' for i, line in enumerate(lines)]
+    texts = [f'<text x="{x:.1f}" y="{first + i * _HIGH:.1f}">{_text(line)}</text>' for i, line in enumerate(lines)]
     return f'<polygon class="node" points="{outline}" fill="{node.color}"/>' + "".join(texts)
 
 
@@ -239,6 +245,6 @@ def _document(name: str, shapes: Sequence[str], bounds: tuple[float, float, floa
     body = "\n".join(shapes)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="{left:.1f} {top:.1f} {width:.1f} {height:.1f}">\n<title>{escape(name)}</title>\n{_HEAD}\n'
+        f'viewBox="{left:.1f} {top:.1f} {width:.1f} {height:.1f}">\n<title>{_text(name)}</title>\n{_HEAD}\n'
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" fill="#fff"/>\n{body}\n</svg>\n'
     )

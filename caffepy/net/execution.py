@@ -36,9 +36,8 @@ class Execution:
         self.callbacks = Callbacks()
         self.replay = Replay()
         self.budget = Budget()
-        self._from: list[frozenset[int]] = [frozenset(range(i, len(layers))) for i in range(len(layers) + 1)]
-        """By layer, it and those behind it. A settled pass takes the host as long for many layers as for few."""
-        self.stale = self._from[0]
+        self._from: dict[int, frozenset[int]] = {}
+        self.stale = self._behind(0)
         """Layers whose tops do not belong to the last forward pass."""
         self.rules: ActiveRules | None = None
         """What layers run backward by; None: their derivatives."""
@@ -98,6 +97,12 @@ class Execution:
         if name not in names:
             raise UnknownLayerError(f"this net has no layer {name!r}{nearest(name, names)}")
         return names.index(name)
+
+    def _behind(self, i: int) -> frozenset[int]:
+        """A layer and those behind it; made once, so that a settled pass takes the host as long for many as for few."""
+        if i not in self._from:
+            self._from[i] = frozenset(range(i, len(self.layers)))
+        return self._from[i]
 
     # ---- shapes
 
@@ -184,7 +189,7 @@ class Execution:
 
     def forward(self, start: int, end: int) -> None:
         """Run layers `start` to `end`, both included."""
-        self.stale = self.stale | self._from[start] if self.stale else self._from[start]
+        self.stale = self.stale | self._behind(start) if self.stale else self._behind(start)
         self._begun[start] += 1
         for blob in self._input_blobs:
             blob.data_storage.expect_writes()
@@ -218,10 +223,10 @@ class Execution:
         for i in self._verifying:
             if start <= i <= end:
                 self.layers[i].verify()
-        if self.stale is self._from[start]:
-            self.stale = self._from[end + 1]
+        if self.stale is self._behind(start):
+            self.stale = self._behind(end + 1)
         else:
-            self.stale = self.stale - self._from[start] | self.stale & self._from[end + 1]
+            self.stale = self.stale - self._behind(start) | self.stale & self._behind(end + 1)
 
     def backward(
         self,

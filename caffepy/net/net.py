@@ -11,7 +11,7 @@ import numpy as np
 from caffepy import graph
 from caffepy.blob import Blob, Floats, SyncedArray
 from caffepy.device import Cpu, Device, current, named, pinned
-from caffepy.errors import GraphError, StateError, nearest
+from caffepy.errors import GraphError, StateError, nearest, visible
 from caffepy.kernels.tuning import Measured, measuring
 from caffepy.layer import TYPES, Layer
 from caffepy.limits import Limits
@@ -82,7 +82,8 @@ class Net:
                 "%s: write crop_param { axis: 2 offset: ... } for that",
                 ", ".join(crops),
             )
-        log.info("net %r: %d layers, outputs %s", self.param.name, len(self.execution.layers), ", ".join(self.outputs))
+        outputs = visible(", ".join(self.outputs))
+        log.info("net %r: %d layers, outputs %s", self.param.name, len(self.execution.layers), outputs)
 
     def _build(self, *, takes_turns: bool) -> None:
         layers = [self._make(i) for i in range(len(self.param.layer))]

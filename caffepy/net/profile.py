@@ -14,7 +14,7 @@ from caffepy.blob import SyncedArray
 from caffepy.cpu.passes import CpuPasses
 from caffepy.device.engine import cpu_engine_reason
 from caffepy.device.threads import threads
-from caffepy.errors import StateError
+from caffepy.errors import StateError, visible
 from caffepy.kernels import Kernel, observed
 from caffepy.net import plans
 from caffepy.net.execution import Execution
@@ -98,7 +98,7 @@ class Profile:
         return asdict(self)
 
     def __str__(self) -> str:
-        rows = [(layer.name, layer.type, layer.forward, layer.backward) for layer in self.layers]
+        rows = [(visible(layer.name), layer.type, layer.forward, layer.backward) for layer in self.layers]
         rows.append(("total", "", self.forward, self.backward))
         columns = [column for column in _COLUMNS if column.value(self.forward, self.ceilings) is not None]
         head = " ".join(f"{column.title:>{column.width}}" for column in columns)

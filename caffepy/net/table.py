@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from caffepy.blob import Shape, SyncedArray
+from caffepy.errors import visible
 from caffepy.layer import Layer
 from caffepy.layers.common.inner_product import InnerProduct
 from caffepy.layers.recurrent.recurrent import Recurrent
@@ -149,8 +150,8 @@ _LEFT = 3  # columns of words
 
 
 def _title(found: Table) -> str:
-    sides = ", ".join(found.inputs) or "none", ", ".join(found.outputs) or "none"
-    return f"net {found.name!r}, {found.phase}: {len(found.rows)} layers; inputs {sides[0]}; outputs {sides[1]}"
+    inputs, outputs = (visible(", ".join(names)) or "none" for names in (found.inputs, found.outputs))
+    return f"net {found.name!r}, {found.phase}: {len(found.rows)} layers; inputs {inputs}; outputs {outputs}"
 
 
 def _turns(memory: Memory) -> str:
@@ -175,7 +176,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     tops = list(row.tops.items())
     one = len(tops) == 1 and tops[0][0] == row.name
     shapes = ", ".join(shape_text(shape) if one else f"{name} {shape_text(shape)}" for name, shape in tops)
-    return (row.name, row.type, shapes, *_numbers(row.parameters, row.macs, row.bytes), *_field_cells(row.field))
+    words = map(visible, (row.name, row.type, shapes))
+    return (*words, *_numbers(row.parameters, row.macs, row.bytes), *_field_cells(row.field))
 
 
 def _total_cells(found: Table) -> tuple[str, ...]:

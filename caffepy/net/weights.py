@@ -1,13 +1,14 @@
 """Weights in and out of a net's layers, checked before anything is changed."""
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from os import PathLike
 
 from caffepy import graph
 from caffepy.blob import Blob, Shape
-from caffepy.errors import CaffeError, ProtoError, WeightsError
+from caffepy.errors import CaffeError, ProtoError, WeightsError, visible
 from caffepy.layer import Layer
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter, NetState, ParamSpec
@@ -102,12 +103,13 @@ def take(layers: Layers, shared: Shared, stored: Weights, *, fresh: bool = False
         set(loaded),
     )
     if len(loaded) < len(matched):
-        twice = sorted({name for name in places if [name for name, _ in each].count(name) > 1})
-        log.warning("%s: several layers are named %s; the net's first takes the last's", stored.path, ", ".join(twice))
+        number = Counter(name for name, _ in each)
+        twice = visible(", ".join(sorted(name for name in places if number[name] > 1)))
+        log.warning("%s: several layers are named %s; the net's first takes the last's", stored.path, twice)
     if report.unused:
-        log.warning("%s: layers that this net does not have: %s", stored.path, ", ".join(report.unused))
+        log.warning("%s: layers that this net does not have: %s", stored.path, visible(", ".join(report.unused)))
     if report.unfilled:
-        log.warning("%s: no weights for layers: %s", stored.path, ", ".join(report.unfilled))
+        log.warning("%s: no weights for layers: %s", stored.path, visible(", ".join(report.unfilled)))
     return report
 
 

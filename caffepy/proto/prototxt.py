@@ -25,6 +25,8 @@ _PASTED = re.compile(  # what is right as it is, then what a web page or word pr
     """,
     re.VERBOSE,
 )
+_LONG_RUN = re.compile(r"(?:\\\\){64,}")
+"""Pairs of backslashes that the library's regular expression would go through again from each of them."""
 _NEWLINE = re.compile("\r\n?|\u2028|\u2029")
 
 
@@ -63,6 +65,8 @@ def _parse(text: str, message: type[M], source: str) -> M:
         text_format.Parse(text, parsed)
     except text_format.ParseError as error:
         raise explain(error, text, source, cast(Descriptor, message.DESCRIPTOR)) from error
+    except RecursionError as error:
+        raise ProtoError(f"{source}: blocks stand in one another, deeper than can be read") from error
     missing = parsed.FindInitializationErrors()  # type: ignore[attr-defined]
     if missing:
         raise ProtoError(f"{source}: required and not given: {', '.join(missing)}")
@@ -124,7 +128,10 @@ def _decode(data: bytes) -> str:
 
 
 def _clean(text: str) -> str:
-    """The text with plain quotes and spaces, every character on the line and column where it was."""
+    """The text with plain quotes and spaces, every character on the line and column where it was.
+
+    But for long runs of backslashes, which stand there by their number.
+    """
 
     def plain(match: re.Match[str]) -> str:
         if match["right"] is not None:
@@ -135,4 +142,5 @@ def _clean(text: str) -> str:
         quote = "'" if '"' in inside else '"'
         return f"{quote}{inside}{quote}"
 
+    text = _LONG_RUN.sub(lambda run: r"\134" * (len(run[0]) // 2), text)
     return _PASTED.sub(plain, _NEWLINE.sub("\n", text.removeprefix("\ufeff")))

@@ -1,6 +1,7 @@
 """What is wrong with a prototxt, where, and what to do about it."""
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ from typing import Any, NamedTuple
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.text_format import ParseError
 
-from caffepy.errors import ProtoError, UnknownFieldError
+from caffepy.errors import ProtoError, UnknownFieldError, visible
 
 _UNKNOWN = re.compile(r'Message type "([\w.]+)" has no field named "(\w+)"')
 _ENUM = re.compile(r'Enum type "([\w.]+)" has no value (?:named|with number) (\S+?)\.$')
@@ -31,29 +32,31 @@ class Block(NamedTuple):
         return f"`{self.name} {{` of line {text.line(self.at)}"
 
 
-class Text(NamedTuple):
+class Text:
     """A text and what errors call it."""
 
-    body: str
-    source: str
+    def __init__(self, body: str, source: str):
+        self.body, self.source = body, source
+        self._starts = [0, *(match.end() for match in re.finditer("\n", body))]
 
     def line(self, at: int) -> int:
         """The line an offset is on, from 1."""
-        return self.body.count("\n", 0, at) + 1
+        return bisect_right(self._starts, at)
 
     def offset(self, line: int, column: int) -> int:
         """The offset of a line and column, both from 1."""
-        lines = self.body.split("\n")[: line - 1]
-        return min(sum(map(len, lines)) + len(lines) + column - 1, len(self.body))
+        return min(self._starts[min(line, len(self._starts)) - 1] + column - 1, len(self.body))
 
     def show(self, at: int, what: str) -> str:
-        """source:line:column: what, then the line with a mark under the place."""
-        start = self.body.rfind("\n", 0, at) + 1
-        line, column = self.body[start:].partition("\n")[0], at - start
-        cut = max(0, column - _WIDEST // 2) if len(line) > _WIDEST else 0
-        shown = line[cut : cut + _WIDEST]
+        """source:line:column: what, then the line with a mark under the place; see errors.visible."""
+        number = self.line(at)
+        start, after = self._starts[number - 1], [*self._starts[number : number + 1], len(self.body) + 1][0]
+        column = at - start
+        cut = max(0, column - _WIDEST // 2) if after - 1 - start > _WIDEST else 0
+        shown = self.body[start + cut : min(start + cut + _WIDEST, after - 1)]
+        shown = "\t".join(map(visible, shown.split("\t")))
         mark = re.sub(r"[^\t]", " ", shown[: column - cut]) + "^"
-        return f"{self.source}:{self.line(at)}:{column + 1}: {what}\n    {shown}\n    {mark}"
+        return f"{self.source}:{number}:{column + 1}: {what}\n    {shown}\n    {mark}"
 
 
 def explain(error: ParseError, body: str, source: str, root: Descriptor) -> ProtoError:
@@ -69,7 +72,7 @@ def explain(error: ParseError, body: str, source: str, root: Descriptor) -> Prot
     left_open = _open_blocks(body)
     if left_open and reason.startswith(('Expected "}"', 'Expected ">"')):
         *outer, last = left_open
-        around = f", nor is {', '.join(block.shown(text) for block in reversed(outer))} around it" if outer else ""
+        around = f", nor is {', '.join(block.shown(text) for block in reversed(outer[-3:]))} around it" if outer else ""
         return ProtoError(text.show(last.at, f"the block `{last.name} {{` is never closed{around}; add '}}'"))
     if wrong := _ENUM.search(reason):
         reason = _wrong_value(root.file.pool.FindEnumTypeByName(wrong[1]), wrong[2])

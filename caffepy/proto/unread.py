@@ -15,6 +15,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _NAME = re.compile(r"[A-Za-z_]\w*$")
+_EXPLAINED = 100
+"""Settings of a text for which similar names are looked for."""
 _OPENS = {"{": "}", "<": ">"}
 
 
@@ -36,7 +38,7 @@ def find(body: str, source: str) -> list[Unread]:
     """What of a net's text the schema does not have; nothing where the text cannot be read at all."""
     try:
         return _Reader(Text(body, source)).read()
-    except _BrokenError:
+    except (_BrokenError, RecursionError):
         return []
 
 
@@ -154,6 +156,8 @@ class _Reader:
         field = message.fields_by_name.get(setting.name)
         if changes_nothing(message.name, setting.name):
             pass
+        elif len(self.found) >= _EXPLAINED:
+            setting.error = self.text.show(start, f"{message.name} does not know {setting.name!r}, or not like this")
         elif field is None:
             setting.error = str(unknown_field(self.text, start, self.blocks, setting.name, self.root))
         elif field.enum_type and setting.value not in field.enum_type.values_by_name:

@@ -2,6 +2,7 @@
 
 import logging
 
+import h5py
 import numpy as np
 import pytest
 
@@ -181,3 +182,30 @@ def test_a_truncated_file_leaves_the_net_as_it_was(tmp_path) -> None:
     with pytest.raises(CaffeError, match=r"cut\.caffemodel"):
         net.copy_from(tmp_path / "cut.caffemodel")
     assert same(weights_of(net), before)
+
+
+def test_a_damaged_hdf5_file_leaves_the_net_as_it_was(tmp_path) -> None:
+    make(CHAIN, seed=1).save(tmp_path / "net.h5")
+    with h5py.File(tmp_path / "net.h5", "a") as file:
+        shape = file["data/fc/0"].shape
+        del file["data/fc/0"]
+        file.create_dataset("data/fc/0", data=np.ones(shape, "f4"), chunks=shape, compression="gzip")
+        file["data/fc/0"].id.write_direct_chunk((0, 0), b"no zlib stream")
+    net = make(CHAIN, seed=2)
+    before = weights_of(net)
+    with pytest.raises(ProtoError, match=r"cannot read /data/fc/0"):
+        net.copy_from(tmp_path / "net.h5")
+    assert same(weights_of(net), before)
+
+
+def test_weights_that_a_failed_file_declares_are_taken_back(tmp_path) -> None:
+    norm = 'layer { name: "bn" type: "BatchNorm" bottom: "pool1" top: "bn" batch_norm_param { %s } }\n'
+    head, fc = CHAIN.split('layer { name: "fc"')
+    text = head + norm + 'layer { name: "fc"' + fc.replace('"pool1"', '"bn"')
+    make((text % "scale_bias: true").replace("num_output: 5", "num_output: 6")).save(tmp_path / "net.caffemodel")
+    net = make(text % "")
+    before = weights_of(net)
+    with pytest.raises(WeightsError, match="'fc'"):
+        net.copy_from(tmp_path / "net.caffemodel")
+    assert same(weights_of(net), before)
+    net.forward()

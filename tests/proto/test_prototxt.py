@@ -1,5 +1,6 @@
 """Prototxt reading and writing: what loads, and what the errors say."""
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -204,3 +205,36 @@ def test_written_text_reads_back(tmp_path: Path) -> None:
     assert "alpha: 0.0001\n" in (tmp_path / "net.prototxt").read_text(encoding="utf-8")
     with pytest.raises(MissingFileError, match="there is no folder"):
         prototxt.write(tmp_path / "gone" / "net.prototxt", net)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'name: "' + "\\" * 200_000 + '"',
+        'name: "' + "\\" * 200_001 + '"',
+        "name: '" + "\\" * 200_000 + "'",
+        "# " + "\\" * 200_001 + "\nname: 'a'",
+        'name: "a" ' * 20_000,
+        "layer { unheard_of: 1 }\n" * 10_000,
+        "layer { " + "unheard_of { of: 1 } " * 10_000 + "}",
+        "layer { include { " * 10_000,
+        '"' * 100_000,
+        "foo: 1" + " " * 100_000,
+    ],
+)
+def test_long_texts_end_in_linear_time(text: str) -> None:
+    with contextlib.suppress(ProtoError):
+        prototxt.parse_net(text)
+
+
+def test_long_runs_of_backslashes_are_what_they_say() -> None:
+    for pairs in (1, 63, 64, 1000):
+        net = prototxt.parse('name: "a' + "\\" * 2 * pairs + 'b" # ' + "\\" * 301, NetParameter)
+        assert net.name == "a" + "\\" * pairs + "b"
+
+
+def test_errors_show_no_control_characters() -> None:
+    with pytest.raises(ProtoError) as caught:
+        prototxt.parse('unheard_of: "\x1b[2J\x07"', NetParameter)
+    assert "\x1b" not in str(caught.value)
+    assert 'unheard_of: "\ufffd[2J\ufffd"' in str(caught.value)
