@@ -13,6 +13,7 @@
 // Alignment  where 4 floats are read or written at once, arrays begin at multiples of 16 bytes.
 // Deterministic: a sum is made in the order of k, eight or sixteen terms at once by tensor cores.
 #pragma once
+#include "change.cuh"
 #include "common.cuh"
 #include "numbers.cuh"
 #include "parts.cuh"
@@ -359,17 +360,5 @@ __device__ __forceinline__ void hand_out(
       const int m = tile.m + Sums::row(i);
       if (m < rows) put(m, place, &sums.of[i][j]);
     }
-  }
-}
-
-// to[v] = f(to[v], values[v]), `vector` of them.
-template <int vector, class F>
-__device__ __forceinline__ void change(float* to, const float* values, const F& f) {
-  if constexpr (vector == 4) {
-    float4* const four = reinterpret_cast<float4*>(to);
-    const float4 old = *four;
-    *four = make_float4(f(old.x, values[0]), f(old.y, values[1]), f(old.z, values[2]), f(old.w, values[3]));
-  } else {
-    *to = f(*to, *values);
   }
 }

@@ -75,9 +75,18 @@ layer { name: "regions" type: "ROIPooling" bottom: "darknet" bottom: "rois" top:
         roi_pooling_param { pooled_h: 2 pooled_w: 2 } }
 layer { name: "far" type: "Convolution" bottom: "x" top: "far" convolution_param {
         num_output: 8 group: 8 kernel_size: 2 dilation: 120 pad: 60 weight_filler { type: "xavier" } } }
+layer { name: "far_normal" type: "BatchNorm" bottom: "far" top: "far" }
 layer { name: "wide" type: "Input" top: "wide" input_param { shape { dim: 1 dim: 2 dim: 50 dim: 60 } } }
 layer { name: "narrowed" type: "Convolution" bottom: "wide" top: "narrowed" convolution_param {
         num_output: 2 group: 2 kernel_size: 3 pad: 1 stride: 1 weight_filler { type: "xavier" } } }
+layer { name: "normal" type: "BatchNorm" bottom: "narrowed" top: "narrowed" }
+layer { name: "scaled_back" type: "Scale" bottom: "narrowed" top: "narrowed" scale_param { bias_term: true } }
+layer { name: "mixed" type: "Convolution" bottom: "narrowed" top: "mixed" convolution_param {
+        num_output: 3 kernel_size: 3 weight_filler { type: "xavier" } } }
+layer { name: "mixed_normal" type: "BatchNorm" bottom: "mixed" top: "mixed" }
+layer { name: "small" type: "Convolution" bottom: "x" top: "small" convolution_param {
+        num_output: 4 kernel_size: 9 weight_filler { type: "xavier" } } }
+layer { name: "small_normal" type: "BatchNorm" bottom: "small" top: "small" }
 layer { name: "deltas" type: "Input" top: "deltas" input_param { shape { dim: 2 dim: 16 dim: 9 dim: 9 } } }
 layer { name: "images" type: "Input" top: "images" input_param { shape { dim: 2 dim: 3 } } }
 layer { name: "proposal" type: "Proposal" bottom: "x" bottom: "deltas" bottom: "images" top: "proposal"

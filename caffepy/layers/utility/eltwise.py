@@ -7,7 +7,7 @@ import numpy as np
 from caffepy.blob import Arrays, Floats, Ints, Shape
 from caffepy.kernels import kernel
 from caffepy.layer import Layer, State, register
-from caffepy.layers.basis.elementwise import BLOCK, blocks
+from caffepy.layers.basis.elementwise import BLOCK, blocks, rectify
 from caffepy.proto.caffe_pb2 import EltwiseParameter
 
 
@@ -80,17 +80,25 @@ def _product(factors: Sequence[Floats], result: Floats) -> None:
 
 @kernel("eltwise_sum.cu", per="top_data", each=4)
 def eltwise_sum_forward(
-    first_data: Floats, second_data: Floats, top_data: Floats, *, first_coeff: float, second_coeff: float
+    first_data: Floats,
+    second_data: Floats,
+    top_data: Floats,
+    *,
+    first_coeff: float,
+    second_coeff: float,
+    negative_slope: float = 1.0,
 ) -> None:
-    """top = first_coeff * first + second_coeff * second; top may be first"""
+    """top = first_coeff * first + second_coeff * second, below 0 times negative_slope; top may be first"""
     if first_coeff == 1 and second_coeff == 1:
         np.add(first_data, second_data, out=top_data)
-        return
-    scaled = np.empty(min(BLOCK, first_data.size), np.float32)
-    for a, b, y in blocks(first_data, second_data, top_data):
-        part = np.multiply(b, np.float32(second_coeff), out=scaled[: b.size])
-        np.multiply(a, np.float32(first_coeff), out=y)
-        y += part
+    else:
+        scaled = np.empty(min(BLOCK, first_data.size), np.float32)
+        for a, b, y in blocks(first_data, second_data, top_data):
+            part = np.multiply(b, np.float32(second_coeff), out=scaled[: b.size])
+            np.multiply(a, np.float32(first_coeff), out=y)
+            y += part
+    if negative_slope != 1:
+        rectify(top_data, negative_slope, top_data)
 
 
 @kernel("eltwise_sum_backward.cu", per="bottom_diff", each=4)

@@ -11,6 +11,7 @@ Roads, for each of the three passes:
 The workspace holds, one after the other, what is unfolded and the parts of split sums.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, field, replace
@@ -55,28 +56,77 @@ def forward_steps(
 ) -> Iterator[Step]:
     """What convolution_forward launches; negative_slope changes nothing but the kernel."""
     call = Call.of(bottom_data, weight_data, top_data, window, group)
+    way = depthwise_plan.Forward(
+        "depthwise.cu", "depthwise_forward", ("bias_data",), {"negative_slope": negative_slope}
+    )
+    yield from _forward(call, weight_data, "convolution_forward", ("bias_data",), way)
+
+
+def normalized_steps(
+    bottom_data: Any,
+    weight_data: Any,
+    bias_data: Any,
+    mean_sum: Any,
+    variance_sum: Any,
+    weight_sum: Any,
+    mean: Any,
+    variance: Any,
+    scale_data: Any,
+    shift_data: Any,
+    kept: Any,
+    workspace: Any,
+    top_data: Any,
+    *,
+    window: Window,
+    group: int,
+    eps: float,
+    negative_slope: float = 1.0,
+) -> Iterator[Step]:
+    """What convolution_normalized launches."""
+    call = Call.of(bottom_data, weight_data, top_data, window, group)
+    given = (
+        "bias_data",
+        "mean_sum",
+        "variance_sum",
+        "weight_sum",
+        "mean",
+        "variance",
+        "scale_data",
+        "shift_data",
+        "kept",
+    )
+    constants = {"negative_slope": negative_slope, "eps": eps}
+    way = depthwise_plan.Forward("depthwise_normalized.cu", "depthwise_normalized", given, constants)
+    more = (7 * call.outputs + (0 if kept is None else call.results)) // (call.num if call.unfoldings else 1)
+    steps = list(_forward(call, weight_data, "convolution_normalized", given, way))
+    for step, after in itertools.zip_longest(steps, steps[1:]):
+        unfolds = step.launch.entry.startswith("unfold")
+        splits = after is not None and after.launch.entry.endswith("_sum")
+        floats = step.work.floats + (0 if unfolds or splits else more)
+        yield replace(step, work=replace(step.work, floats=floats))
+
+
+def _forward(
+    call: Call, weight_data: Any, entry: str, given: tuple[str, ...], depthwise: depthwise_plan.Forward
+) -> Iterator[Step]:
+    """A forward product, to whose sums the arguments `given` are applied."""
     if not call.results:
         return
     if call.depthwise:
-        yield depthwise_plan.forward(call, _work(call), negative_slope)
+        yield depthwise_plan.forward(call, _work(call), depthwise)
         return
+    stored = gemm_plan.stored(weight_data)
     for n, images in call.images():
         yield from _unfold(call, n)
         terms = images.channels * math.prod(call.pair("kernel", 1))
         left, right = vector(terms), images.bottom_vector if call.pointwise else 1
-        product = Product(images.outputs, images.num * images.positions, terms, group, *_costs(call, left, right))
+        product = Product(images.outputs, images.num * images.positions, terms, call.group, *_costs(call, left, right))
         way = Way(product, gemm_plan.tiles(left), (left, right, images.top_vector))
-        arguments: tuple[Argument, ...] = (
-            "bottom_data",
-            "weight_data",
-            "bias_data",
-            "workspace",
-            "top_data",
-            *astuple(images),
-        )
-        summands = "bias_data", "workspace", "top_data", call.outputs, images.top_channel, images.top_first
-        stored = gemm_plan.stored(weight_data)
-        yield from _multiply("convolution_forward", call, [way], arguments, summands, product.results, stored)
+        own: tuple[Argument, ...] = ("workspace", "top_data", *astuple(images))
+        arguments: tuple[Argument, ...] = ("bottom_data", "weight_data", *given, *own)
+        places: tuple[Argument, ...] = (call.outputs, images.top_channel, images.top_first)
+        summands = *given, "workspace", "top_data", *places
+        yield from _multiply(entry, call, [way], arguments, summands, product.results, stored)
 
 
 def backward_steps(
@@ -124,7 +174,8 @@ def backward_weights_steps(
         yield from _multiply("convolution_backward_weights", call, [way], arguments, summands, product.results)
 
 
-forward, backward, backward_weights = Steps(forward_steps), Steps(backward_steps), Steps(backward_weights_steps)
+forward, normalized = Steps(forward_steps), Steps(normalized_steps)
+backward, backward_weights = Steps(backward_steps), Steps(backward_weights_steps)
 
 
 def workspace_count(num: int, extent: Shape, weight_shape: Shape, window: Window, group: int) -> int:

@@ -34,9 +34,19 @@ class Blocks:
     shared_bytes: int
 
 
-def forward(call: Call, work: Work, negative_slope: float) -> Step:
+@dataclass(frozen=True)
+class Forward:
+    """What is launched forward: a kernel of a file, the arguments for its sums and the constants they need."""
+
+    file: str
+    entry: str
+    given: tuple[str, ...]
+    constants: dict[str, float]
+
+
+def forward(call: Call, work: Work, kernel: Forward) -> Step:
     """Each position by the taps that it sees."""
-    taken: tuple[Argument, ...] = ("bottom_data", "weight_data", "bias_data", "top_data", *_sizes(call))
+    taken: tuple[Argument, ...] = ("bottom_data", "weight_data", *kernel.given, "top_data", *_sizes(call))
     (reach_h, reach_w), (stride_h, stride_w) = _reach(call), call.pair("stride", 1)
 
     def seen(rows: int, columns: int) -> int:
@@ -44,11 +54,11 @@ def forward(call: Call, work: Work, negative_slope: float) -> Step:
 
     planes, (height, width) = call.num * call.outputs, (1, *call.positions)[-2:]
     blocks = divided(planes, height, width, _strip(call), seen)
-    constants = _constants(call, negative_slope)
+    constants = _constants(call) | kernel.constants
     if blocks is None:
-        return _apart("depthwise_forward_apart", call.results, taken, constants, work)
-    launch = Launch("depthwise_forward", blocks.grid, blocks.block, (planes, *taken), constants)
-    return _staged(launch, blocks, work)
+        return _apart(f"{kernel.entry}_apart", call.results, taken, constants, work, kernel.file)
+    launch = Launch(kernel.entry, blocks.grid, blocks.block, (planes, *taken), constants)
+    return _staged(launch, blocks, work, kernel.file)
 
 
 def backward(call: Call, work: Work) -> Step:
@@ -113,15 +123,20 @@ def divided(planes: int, height: int, width: int, strip: int, seen: Callable[[in
     return Blocks((-(-planes // deep), *tiles), (columns, tall, deep), deep * each)
 
 
-def _staged(launch: Launch, blocks: Blocks, work: Work) -> Step:
-    return Step(replace(launch, shared_bytes=blocks.shared_bytes, file=FILE), work)
+def _staged(launch: Launch, blocks: Blocks, work: Work, file: str = FILE) -> Step:
+    return Step(replace(launch, shared_bytes=blocks.shared_bytes, file=file), work)
 
 
 def _apart(
-    entry: str, count: int, arguments: tuple[Argument, ...], constants: dict[str, int | float | bool], work: Work
+    entry: str,
+    count: int,
+    arguments: tuple[Argument, ...],
+    constants: dict[str, int | float | bool],
+    work: Work,
+    file: str = FILE,
 ) -> Step:
     step = per_element(entry, count, arguments, constants, work)
-    return replace(step, launch=replace(step.launch, file=FILE))
+    return replace(step, launch=replace(step.launch, file=file))
 
 
 def _strip(call: Call) -> int:
@@ -135,8 +150,8 @@ def _reach(call: Call) -> tuple[int, int]:
     return reach_h, reach_w
 
 
-def _constants(call: Call, negative_slope: float = 1.0) -> dict[str, int | float | bool]:
-    return {**call.window_constants, "strip": _strip(call), "negative_slope": negative_slope}
+def _constants(call: Call) -> dict[str, int | float | bool]:
+    return {**call.window_constants, "strip": _strip(call), "negative_slope": 1.0}
 
 
 def _sizes(call: Call) -> tuple[int, ...]:

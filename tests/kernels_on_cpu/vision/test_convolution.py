@@ -8,6 +8,7 @@ import pytest
 from caffepy.layers.basis import gemm_plan
 from caffepy.layers.basis.gemm_plan import Choice
 from caffepy.layers.vision import convolution, convolution_plan
+from caffepy.layers.vision.convolution_normalized import convolution_normalized
 from caffepy.layers.vision.window import Window
 from tests.gpu_mode import check_bodies, downloaded, running
 
@@ -90,6 +91,36 @@ class Arrays:
 def test_both_bodies_agree(gpu, name, multiprocessors, monkeypatch):
     monkeypatch.setattr(gpu, "multiprocessors", multiprocessors)
     Arrays(*CASES[name]).check()
+
+
+NORMALIZED = (
+    "rows in fours",
+    "1x1, rows in fours, groups",
+    "long sums, few pixels",
+    "depthwise",
+    "depthwise, dilated far",
+    "three axes",
+)
+
+
+@pytest.mark.parametrize("multiprocessors", [1, 132])
+@pytest.mark.parametrize("name", NORMALIZED)
+def test_what_follows_in_place_is_done_at_once(gpu, name, multiprocessors, monkeypatch):
+    monkeypatch.setattr(gpu, "multiprocessors", multiprocessors)
+    a, outputs = Arrays(*CASES[name]), CASES[name][1]
+    rng = np.random.default_rng(1)
+    sums = [rng.uniform(1, 2, outputs).astype(np.float32) for _ in range(2)]
+    statistics = *sums, np.float32([2]), np.zeros(outputs, np.float32), np.zeros(outputs, np.float32)
+    scale, shift = (rng.standard_normal(outputs).astype(np.float32) for _ in range(2))
+    top = np.full_like(a.top, np.nan)
+    for further in ((scale, shift, top.copy()), (None, None, None), (scale, None, None)):
+        for bias, slope in ((a.bias, 0.0), (None, 1.0)):
+            arrays = a.bottom, a.weight, bias, *statistics, *further, a.workspace, top
+            c = a.constants | {"eps": 1e-3, "negative_slope": slope}
+            check_bodies(convolution_normalized, *arrays, **c, rtol=1e-4, atol=1e-4)
+    nothing_gathered = *sums, np.float32([0]), *statistics[3:]
+    arrays = a.bottom, a.weight, None, *nothing_gathered, None, None, None, a.workspace, top
+    check_bodies(convolution_normalized, *arrays, **a.constants, eps=1.0, rtol=1e-4, atol=1e-4)
 
 
 def test_the_cases_take_every_road(monkeypatch):
