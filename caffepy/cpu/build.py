@@ -1,8 +1,8 @@
 """Calls made from operations: which memory each reads and writes, and the reorders between."""
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -163,6 +163,22 @@ class Builder:
         """Whether it is all that the pass uses of a storage."""
         return self._whole(array) is not None
 
+    def lent(self, array: NDArray[Any]) -> bool:
+        """Whether others use the memory when the pass has ended, so that nobody asks for the array."""
+        value = self._value(array)
+        return value is not None and value.storage.lent is not None
+
+    def stands(self, array: NDArray[Any]) -> bool:
+        """Whether the array is as it is now when the pass has ended."""
+        value = self._value(array)
+        written = (
+            self._value(argument)
+            for operation in self.operations[self.at :]
+            for argument, access in operation.arrays
+            if access not in (None, "read")
+        )
+        return value is not None and value.storage.lent is None and all(found is not value for found in written)
+
     def private(self, array: NDArray[Any]) -> bool:
         """Whether nobody else looks at these values."""
         value = self._whole(array)
@@ -242,8 +258,9 @@ class Builder:
             self.add(reorder(source.layout, target.layout), {SRC: source, DST: target})
         elif value.written and value.computed is not None:
             raw = unowned(value.start, (self.recorder.used[value.storage][0],), np.dtype(value.storage.dtype))
-            self._pins.append(len(self.steps))
-            self.call("compute", functools.partial(value.computed.download, raw))
+            if value.computed is not ZEROS:
+                self._pins.append(len(self.steps))
+            self.call("fill" if value.computed is ZEROS else "compute", partial(value.computed.download, raw))
         else:
             value.need(None)
         value.plain = True
@@ -331,7 +348,7 @@ class Builder:
 
     def bare(self, operation: Operation) -> Callable[[], object]:
         """The operation's NumPy body on the host's memory, whatever is there."""
-        return functools.partial(operation.body, *map(self.raw, operation.args), **operation.constants)
+        return partial(operation.body, *map(self.raw, operation.args), **operation.constants)
 
     def raw(self, value: Any) -> Any:
         """The same memory; of a storage, without holding on to it, so that it does not count as looked at.

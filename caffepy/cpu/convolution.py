@@ -13,6 +13,7 @@ from caffepy.cpu.build import Builder, DeclinedError
 from caffepy.cpu.folding import Fold, following_affine
 from caffepy.cpu.homes import DST, SRC, own_call, reorder
 from caffepy.cpu.record import Operation
+from caffepy.cpu.residual import following_sum, leave_out_top, other_operand
 from caffepy.cpu.sums import Sum
 from caffepy.cpu.table import translates
 from caffepy.device.onednn.handles import (
@@ -25,6 +26,7 @@ from caffepy.device.onednn.handles import (
     dims,
     library,
 )
+from caffepy.errors import DeviceError
 
 FEW_CHANNELS = 4
 """Up to which oneDNN is faster with the picture's gradient as NumPy has it: blocks of channels would be mostly pad."""
@@ -62,26 +64,28 @@ class Geometry:
             (dims(w.stride), dims(dilation), dims(w.pad), dims(behind)),
         )
 
-    def forward(self, bias: Layout | None, slope: float | None = None) -> Primitive:
-        """The primitive, which chooses its layouts."""
+    def forward(self, bias: Layout | None, slope: float | None = None, added: Layout | None = None) -> Primitive:
+        """The primitive, which chooses its layouts; to its result something of a given layout may be added."""
         layouts = chosen(self.source), chosen(self.weights), bias, chosen(self.target)
+        attributes = Attributes(slope=slope, binary=None if added is None else (a.ADD, added))
         engine = library().engine
-        return Primitive(
-            "convolution_forward", engine, a.TRAINING, a.DIRECT, *layouts, *self.window, Attributes(slope=slope)
-        )
+        return Primitive("convolution_forward", engine, a.TRAINING, a.DIRECT, *layouts, *self.window, attributes)
 
 
 @translates("convolution_forward")
 def convolution_forward(b: Builder, operation: Operation) -> None:
-    """Also what follows in place: normalization by known statistics, a scale, a ReLU."""
+    """Also what follows in place: normalization by known statistics, a scale, a ReLU; or a sum, and its ReLU."""
     image, weight, bias, top = (operation[n] for n in ("bottom_data", "weight_data", "bias_data", "top_data"))
     geometry = Geometry.of(image, weight, top, operation)
     fold = following_affine(b, operation) if b.constant(weight) and (bias is None or b.constant(bias)) else None
-    slope = b.following_slope(top)
+    vector = None if fold is None and bias is None else contiguous((len(weight),))
+    summed = following_sum(b, operation) if _adds(geometry, vector) else None
+    total = top if summed is None else summed["top_data"]
+    slope = b.following_slope(total)
     if slope is None and operation.constants["negative_slope"] != 1:
         slope = operation.constants["negative_slope"]
-    biased = fold is not None or bias is not None
-    primitive = geometry.forward(contiguous((len(weight),)) if biased else None, slope)
+    form = None if summed is None else _layout(geometry.forward(vector), a.ASK_DST)
+    primitive = geometry.forward(vector, slope, form)
     weights, biases = _layout(primitive, a.ASK_WEIGHTS), None
     if fold is not None:
         weight_memory, biases = folded(b, weight, bias, weights, fold)
@@ -89,10 +93,22 @@ def convolution_forward(b: Builder, operation: Operation) -> None:
         weight_memory = b.read(weight, weights)
         biases = None if bias is None else b.read(bias, contiguous(bias.shape))
     source = b.read(image, _layout(primitive, a.ASK_SRC))
-    target = b.write(top, _layout(primitive, a.ASK_DST))
-    b.add(primitive, {a.SRC: source, a.WEIGHTS: weight_memory, a.BIAS: biases, a.DST: target})
+    further = {} if summed is None or form is None else {a.ADDED: b.read(other_operand(summed, top), form)}
+    target = b.write(total, _layout(primitive, a.ASK_DST))
+    b.add(primitive, {a.SRC: source, a.WEIGHTS: weight_memory, a.BIAS: biases, **further, a.DST: target})
     if fold is not None:
         fold.leave_out(b)
+    if summed is not None:
+        leave_out_top(b, operation, fold)
+
+
+def _adds(geometry: Geometry, bias: Layout | None) -> bool:
+    """Whether the library adds to the product's result, in the layout that it has without."""
+    form = _layout(geometry.forward(bias), a.ASK_DST)
+    try:
+        return _layout(geometry.forward(bias, 0.0, form), a.ASK_DST).key == form.key
+    except DeviceError:
+        return False
 
 
 @translates("convolution_backward")

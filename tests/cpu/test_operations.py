@@ -163,7 +163,8 @@ def test_training_norms_run_on_onednn() -> None:
         ("conv, norm, relu", ["convolution_forward"]),
         ("norm apart", ["convolution_forward", "batch_normalization_forward", "batch_normalization_forward"]),
         ("concat", ["convolution_forward", "convolution_forward", "concat"]),
-        ("sum, relu", ["convolution_forward", "convolution_forward", "binary"]),
+        ("sum, relu", ["convolution_forward", "convolution_forward"]),
+        ("sum, weighted", ["convolution_forward", "convolution_forward", "sum"]),
         ("max", ["convolution_forward", "pooling_forward"]),
         ("average, padded and hanging over", ["convolution_forward", "reorder", "ave_pool_forward"]),
         ("inner product of many", ["inner_product_forward"]),
@@ -174,6 +175,38 @@ def test_what_is_joined_and_what_numpy_does(case: str, calls: list[str]) -> None
         net = build(*CASES[case])
         net.forward()
         assert captured(net) == calls
+
+
+RESIDUAL = """
+layer { name: "p" type: "Convolution" bottom: "data" top: "p" convolution_param { num_output: 32 kernel_size: 1 } }
+layer { name: "d" type: "Convolution" bottom: "p" top: "d" convolution_param { num_output: 32 kernel_size: 1 } }
+layer { name: "b" type: "BatchNorm" bottom: "d" top: "d" }
+layer { name: "s" type: "Scale" bottom: "d" top: "d" scale_param { bias_term: true } }
+layer { name: "e" type: "Eltwise" bottom: "p" bottom: "d" top: "e" }
+layer { name: "r" type: "ReLU" bottom: "e" top: "e" }
+"""
+REWRITTEN = (
+    RESIDUAL
+    + 'layer { name: "f" type: "Flatten" bottom: "p" top: "f" } layer { name: "q" type: "ReLU" bottom: "f" top: "f" }'
+)
+
+
+@pytest.mark.parametrize("body", [RESIDUAL, REWRITTEN])
+def test_a_sums_operand_that_was_left_out_is_there_for_who_asks(body: str) -> None:
+    """Unless what it is computed from is overwritten later in the pass: then it is not left out."""
+    with road("numpy"):
+        other = build(body, (2, 8, 5, 5))
+        other.forward()
+    with road("onednn"):
+        net = build(body, (2, 8, 5, 5))
+        for _ in range(3):
+            net.forward()
+            assert ("binary" in captured(net)) == (body is REWRITTEN)
+            assert_alike({"e": net.blobs["e"].data}, {"e": other.blobs["e"].data})
+        assert_alike({"d": net.blobs["d"].data}, {"d": other.blobs["d"].data})
+        net.forward()  # somebody looks at it, so that it is computed from now on
+        assert "binary" in captured(net)
+        assert_alike({"d": net.blobs["d"].data}, {"d": other.blobs["d"].data})
 
 
 def test_norms_are_folded_into_the_gradients_weights() -> None:
