@@ -92,6 +92,29 @@ def cam_weights(values: Floats, gradient: Floats, inner: int, plus_plus: int, we
     np.sum(alpha * np.maximum(g, 0), axis=1, out=weights.reshape(-1))
 
 
+@kernel("saliency.cu", rows="lows")
+def ranges_of(values: Floats, inner: int, sizes: int, lows: Floats, highs: Floats) -> None:
+    """lows[n], highs[n] = the least and the greatest of values[n, i]; sizes: of their absolute values"""
+    rows = values.reshape(-1, inner)
+    rows = np.abs(rows) if sizes else rows
+    lows.reshape(-1)[...], highs.reshape(-1)[...] = rows.min(axis=1), rows.max(axis=1)
+
+
+@kernel("saliency.cu", per="scaled")
+def unit_range(values: Floats, inner: int, lows: Floats, highs: Floats, scaled: Floats) -> None:
+    """scaled[n, i] = (values[n, i] - lows[n]) / (highs[n] - lows[n] + 1e-8)"""
+    low, high = lows.reshape(-1, 1), highs.reshape(-1, 1)
+    np.divide(values.reshape(-1, inner) - low, high - low + np.float32(1e-8), out=scaled.reshape(-1, inner))
+
+
+@kernel("saliency.cu", per="maps")
+def unit_range_sum(values: Floats, channels: int, inner: int, lows: Floats, highs: Floats, maps: Floats) -> None:
+    """maps[n, i] = sum over c of (|values[n, c, i]| - lows[n]) / max(highs[n] - lows[n], 1e-12)"""
+    low, high = lows.reshape(-1, 1, 1), highs.reshape(-1, 1, 1)
+    scaled = (np.abs(values.reshape(-1, channels, inner)) - low) / np.maximum(high - low, np.float32(1e-12))
+    np.sum(scaled, axis=1, out=maps.reshape(-1, inner))
+
+
 @kernel("saliency.cu", per="mixed")
 def mix_forward(values: Floats, matrix: Floats, source: int, target: int, inner: int, mixed: Floats) -> None:
     """mixed[o, t, i] = sum over s of matrix[t, s] * values[o, s, i]: a linear map along one axis"""

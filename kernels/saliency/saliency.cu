@@ -1,8 +1,8 @@
 // Batches of images that methods try, and maps of what they find.     NumPy: caffepy/saliency/{operations,maps}.py
 //
 // Layout     images and blobs (num, channels, inner), maps (num, inner), `count` elements of what is written.
-// Launch     1-D, any grid (grid-stride), a thread per element, so that neighbours read neighbours; cam_weights and
-//            slopes_forward: a block per element of what is written. Deterministic: sums are in the order that the launch alone decides.
+// Launch     1-D, any grid (grid-stride), a thread per element, so that neighbours read neighbours; cam_weights,
+//            slopes_forward and ranges_of: a block per element of what is written. Deterministic: sums are in the order that the launch alone decides.
 // Source     Simonyan, Vedaldi & Zisserman 2013, section 3.1 (channel_maximum); Box & Muller 1958 (noise); Selvaraju et
 //            al. 2017 and Chattopadhay et al. 2018 (cam_weights).
 #include "fours.cuh"
@@ -58,6 +58,49 @@ extern "C" __global__ void cam_weights(
   }
   sum = block_sum(sum);
   if (threadIdx.x == 0) weights[blockIdx.x] = plus_plus ? sum : sum / inner;
+}
+
+// lows[n], highs[n] = the least and the greatest of values[n, i]; sizes: of their absolute values
+extern "C" __global__ void ranges_of(
+    int count, const float* __restrict__ values, int inner, int sizes, float* __restrict__ lows,
+    float* __restrict__ highs) {
+  const float* const own = values + blockIdx.x * inner;
+  float low = sizes ? fabsf(own[0]) : own[0], high = low;
+  for (int i = threadIdx.x; i < inner; i += blockDim.x) {
+    const float value = sizes ? fabsf(own[i]) : own[i];
+    low = fminf(low, value);
+    high = fmaxf(high, value);
+  }
+  low = block_min(low);
+  high = block_max(high);
+  if (threadIdx.x == 0) {
+    lows[blockIdx.x] = low;
+    highs[blockIdx.x] = high;
+  }
+}
+
+// scaled[n, i] = (values[n, i] - lows[n]) / (highs[n] - lows[n] + 1e-8)
+extern "C" __global__ void unit_range(
+    int count, const float* __restrict__ values, int inner, const float* __restrict__ lows,
+    const float* __restrict__ highs, float* __restrict__ scaled) {
+  FOR_EACH(i, count) {
+    const float low = lows[i / inner];
+    scaled[i] = (values[i] - low) / (highs[i / inner] - low + 1e-8f);
+  }
+}
+
+// maps[n, i] = sum over c of (|values[n, c, i]| - lows[n]) / max(highs[n] - lows[n], 1e-12)
+extern "C" __global__ void unit_range_sum(
+    int count, const float* __restrict__ values, int channels, int inner, const float* __restrict__ lows,
+    const float* __restrict__ highs, float* __restrict__ maps) {
+  FOR_EACH(i, count) {
+    const int n = i / inner;
+    const float* const first = values + n * channels * inner + i % inner;
+    const float low = lows[n], range = fmaxf(highs[n] - low, 1e-12f);
+    float sum = 0;
+    for (int c = 0; c < channels; ++c) sum += (fabsf(first[c * inner]) - low) / range;
+    maps[i] = sum;
+  }
 }
 
 // images = first * second

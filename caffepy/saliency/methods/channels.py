@@ -7,9 +7,9 @@ import numpy as np
 from caffepy.blob import Floats
 from caffepy.saliency.method import method
 from caffepy.saliency.methods.cam import spatial_layer
-from caffepy.saliency.operations import ablate_forward, blend_forward, channel_sum_forward
+from caffepy.saliency.operations import ablate_forward, blend_forward, channel_sum_forward, ranges_of, unit_range
 from caffepy.saliency.resample import resized
-from caffepy.saliency.subject import Subject, downloaded, repeated, uploaded, zeros
+from caffepy.saliency.subject import Subject, repeated, uploaded, zeros
 
 
 @method("score-cam", "largest")
@@ -24,7 +24,7 @@ def score_cam(subject: Subject) -> list[Any]:
     weights = np.zeros((len(subject.goals), num, channels), np.float32)
     inner, black = subject.shape[2] * subject.shape[3], zeros(subject.shape[1:])
     for n in range(num):
-        scaled = uploaded(_unit_range(downloaded(data[n : n + 1])[0]))
+        scaled = _unit_range(data[n : n + 1].reshape(data.shape[1:]))
         for part in subject.chunks(channels):
             masks = resized(scaled[part.start : part.stop], *subject.shape[2:])
             tried = zeros((len(part), *subject.shape[1:]))
@@ -60,10 +60,13 @@ def ablation_cam(subject: Subject) -> list[Any]:
     return _maps(data, weights)
 
 
-def _unit_range(values: Floats) -> Floats:
+def _unit_range(values: Any) -> Any:
     """(channels, height, width), each channel from 0 to 1."""
-    low, high = values.min(axis=(1, 2), keepdims=True), values.max(axis=(1, 2), keepdims=True)
-    return np.asarray((values - low) / (high - low + np.float32(1e-8)), np.float32)
+    channels, inner = values.shape[0], values.shape[1] * values.shape[2]
+    scaled, lows, highs = zeros(values.shape), zeros((channels,)), zeros((channels,))
+    ranges_of(values, inner, 0, lows, highs)
+    unit_range(values, inner, lows, highs, scaled)
+    return scaled
 
 
 def _maps(data: Any, weights: Floats) -> list[Any]:

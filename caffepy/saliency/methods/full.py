@@ -7,13 +7,14 @@ import numpy as np
 
 from caffepy.blob import Floats
 from caffepy.layer import Layer
-from caffepy.layers.common.scale import Scale
+from caffepy.layers.common.scale import Scale, scale_forward
 from caffepy.layers.normalization.batch_norm import BatchNorm
 from caffepy.layers.vision.convolution import Convolution
 from caffepy.net import Net
-from caffepy.saliency import pictures
 from caffepy.saliency.method import method
-from caffepy.saliency.subject import Subject, downloaded, uploaded
+from caffepy.saliency.operations import product_of, ranges_of, unit_range_sum, weighted_powers
+from caffepy.saliency.resample import resized
+from caffepy.saliency.subject import Subject, uploaded, zeros
 
 
 @method("full-gradient", "largest")
@@ -25,12 +26,17 @@ def full_gradient(subject: Subject) -> list[Any]:
     """
     subject.forward()
     biases = {(layer.param.top[0], layer.name): bias for layer, bias in spatial_biases(subject.net)}
-    data, results = downloaded(subject.images), []
+    offsets, results = {name: uploaded(bias) for name, bias in biases.items()}, []
     for gradients in subject.all_gradients([subject.input, *biases]):
-        total = _psi(data * downloaded(gradients[subject.input]), subject.shape[2:])
-        for name, bias in biases.items():
-            total += _psi(bias[:, None, None] * downloaded(gradients[name]), subject.shape[2:])
-        results.append(uploaded(total))
+        total, product = zeros((subject.shape[0], *subject.shape[2:])), gradients[subject.input]
+        product_of(product, subject.images, product)
+        _add_psi(product, total)
+        for name, bias in offsets.items():
+            gradient = gradients[name]
+            inner = gradient.shape[2] * gradient.shape[3]
+            scale_forward(gradient, bias, None, gradient.shape[0], gradient.shape[1], inner, None, gradient)
+            _add_psi(gradient, total)
+        results.append(total)
     return results
 
 
@@ -50,11 +56,10 @@ def spatial_biases(net: Net) -> Iterator[tuple[Layer, Floats]]:
             yield layer, bias * affine[0] + affine[1] if affine else bias
 
 
-def _psi(values: Floats, size: tuple[int, ...]) -> Floats:
-    """(N, channels, h, w) -> (N, height, width)"""
-    maps = []
-    for image in np.abs(values):
-        low, high = image.min(), image.max()
-        scaled = ((image - low) / max(high - low, np.float32(1e-12))).sum(axis=0)
-        maps.append(pictures.resize(scaled, (size[0], size[1])))
-    return np.asarray(maps, np.float32)
+def _add_psi(values: Any, total: Any) -> None:
+    """total (N, height, width) += psi(values), (N, channels, h, w)"""
+    num, channels, height, width = values.shape
+    lows, highs, maps = zeros((num,)), zeros((num,)), zeros((num, height, width))
+    ranges_of(values, channels * height * width, 1, lows, highs)
+    unit_range_sum(values, channels, height * width, lows, highs, maps)
+    weighted_powers(resized(maps, *total.shape[1:]), uploaded([1]), 1, 1, total)

@@ -166,3 +166,16 @@ def test_a_step_of_adam(turn: int) -> None:
     rng = np.random.default_rng(0)
     diff, first, second, values = (rng.random(33).astype(np.float32) for _ in range(4))
     check_bodies(search.adam_climb, diff, 0.05, 0.9, 0.99, turn, first, second, values, rtol=1e-4, atol=1e-5, start=3)
+
+
+def test_ranges() -> None:
+    values = np.random.default_rng(0).standard_normal(2 * 3 * 35).astype(np.float32)
+    values[:35] = 0.5  # a channel that is the same all over
+    for sizes in (0, 1):
+        check_bodies(methods.ranges_of, values, 35, sizes, blank(6), blank(6))
+    lows, highs = blank(6), blank(6)
+    methods.ranges_of(values, 35, 0, lows, highs)
+    check_bodies(methods.unit_range, values, 35, lows, highs, blank(6, 35), rtol=1e-4)
+    lows, highs = blank(2), blank(2)
+    methods.ranges_of(values, 105, 1, lows, highs)
+    check_bodies(methods.unit_range_sum, values, 3, 35, lows, highs, blank(2, 35), rtol=1e-4)
