@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from caffepy import device
 from caffepy.blob import Floats
 from caffepy.errors import ArgumentError
 from caffepy.net import Net
 from caffepy.saliency import pictures
+from caffepy.saliency.resample import blurred
 from caffepy.saliency.result import shown
-from caffepy.saliency.subject import downloaded
+from caffepy.saliency.subject import downloaded, uploaded, zeros
+from caffepy.saliency.synthesis.operations import ascend_forward, clip_channels, mean_size, rolled_forward
 from caffepy.saliency.target import Diffs
 
 Objective = Callable[[Net], Diffs]
@@ -100,43 +103,35 @@ def climb(
     bounds   the least and greatest values of the input, which broadcast
     """
     rng, (name,) = np.random.default_rng(ascent.seed), net.inputs
-    blob, now = net.blob(name), image.astype(np.float32)
+    blob, shape = net.blob(name), image.shape
+    (height, width), limits = shape[2:], bounds and tuple(_by_channel(bound, shape[1]) for bound in bounds)
     with net.running():
-        if blob.shape != now.shape:
-            blob.reshape(now.shape)
+        now, rolled, back, size = uploaded(np.array(image)), zeros(shape), zeros(shape), zeros((1,))
+        if blob.shape != shape:
+            blob.reshape(shape)
         for step in range(1, ascent.steps + 1):
-            shift = tuple(int(s) for s in rng.integers(-ascent.jitter, ascent.jitter + 1, 2))
-            blob.data[...] = np.roll(now, shift, (2, 3))
+            down, right = (int(s) for s in rng.integers(-ascent.jitter, ascent.jitter + 1, 2))
+            rolled_forward(now, height, width, down, right, rolled)
+            device.current().copy(rolled, blob.data_storage.array(blob.count, "overwrite").reshape(shape))
             net.forward_from_to(0, len(net.execution.layers) - 1)
-            gradient = downloaded(net.gradient(objective(net), [name])[name])
-            if not np.isfinite(gradient).all():
+            rolled_forward(net.gradient(objective(net), [name])[name], height, width, -down, -right, back)
+            mean_size(back, math.prod(shape), size)
+            if not np.isfinite(downloaded(size)).all():
                 raise ArgumentError("the gradient is not finite: are the weights, or is `rate` too large?")
-            gradient = np.roll(gradient, (-shift[0], -shift[1]), (2, 3))
-            size = np.abs(gradient).mean()
-            change = gradient / size if size > 0 else gradient
-            if ascent.total_variation:
-                change -= ascent.total_variation * _roughness(now, scale)
-            now += ascent.rate * scale * change - ascent.decay * now
+            smoothing = ascent.total_variation / scale
+            ascend_forward(now, back, size, ascent.rate * scale, smoothing, ascent.decay, height, width, rolled)
+            now, rolled = rolled, now
             if ascent.blur and step % ascent.blur_every == 0:
-                now = np.stack([[pictures.smooth(plane, ascent.blur) for plane in one] for one in now])
-            if bounds is not None:
-                now = np.clip(now, *bounds)
+                now = blurred(now, ascent.blur)
+            if limits:
+                clip_channels(limits[0], limits[1], shape[1], height * width, now)
             if progress is not None:
                 progress()
-    return now
+        return downloaded(now).copy()
 
 
-def _roughness(image: Floats, scale: float) -> Floats:
-    """Half the derivative of the sum of squared differences of neighbours, in parts of the scale."""
-    total = np.zeros_like(image)
-    for axis in (2, 3):
-        step = np.diff(image, axis=axis) / np.float32(scale)
-        pad = [(0, 0)] * 4
-        pad[axis] = (1, 0)
-        total += np.pad(step, pad)
-        pad[axis] = (0, 1)
-        total -= np.pad(step, pad)
-    return total
+def _by_channel(bound: Floats, channels: int) -> Any:
+    return uploaded(np.broadcast_to(np.ravel(bound), (channels,)))
 
 
 def resized(image: Floats, size: tuple[int, int]) -> Floats:

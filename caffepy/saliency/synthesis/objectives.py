@@ -1,18 +1,24 @@
 """What gradient ascent climbs, and what is made with it: a class's image, deep dreams, a picture in another's style."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from caffepy import device
 from caffepy.blob import Floats, Shape
 from caffepy.errors import ArgumentError
 from caffepy.net import Net
 from caffepy.net.gradient import VersionName
+from caffepy.rules.operations import relevance_product
+from caffepy.saliency.operations import mix_forward, weighted_powers
 from caffepy.saliency.preprocess import Preprocess, images_of, preprocess_of
 from caffepy.saliency.score import only
+from caffepy.saliency.subject import uploaded, zeros
 from caffepy.saliency.synthesis.ascent import Ascent, Progress, Synthesis, climb, octaves, resized
+from caffepy.saliency.synthesis.operations import gram_forward
 from caffepy.saliency.target import Diffs, Goal, Target, goals
 
 CLASS = Ascent(steps=200, rate=0.02, decay=0.001, jitter=8, blur=0.5, blur_every=4, octaves=3)
@@ -76,9 +82,9 @@ def deep_dream(
             wanted = net.blob(blob).read()[0].reshape(net.blob(blob).shape[1], -1).copy()
 
     def objective(net: Net) -> Diffs:
-        data = net.blob(blob).read()
         if guide is None:
-            return {layer: data.copy()}
+            return {layer: _values(net, blob)}
+        data = net.blob(blob).read()
         seen = data[0].reshape(len(wanted), -1)
         best = (seen.T @ wanted).argmax(axis=1)
         return {layer: wanted[:, best].reshape(data.shape)}
@@ -118,12 +124,14 @@ def transfer_style(
         seen = {blob: net.blob(blob).read().copy() for blob in content_layers}
 
     def objective(net: Net) -> Diffs:
-        diffs: dict[VersionName, Floats] = {}
+        diffs: dict[VersionName, Any] = {}
         for blob, weight in style_layers.items():
-            diffs[blob] = -weight * gram_diff(net.blob(blob).read(), grams[blob])
+            diffs[blob] = gram_diff(_values(net, blob), uploaded(grams[blob]), -weight)
         for blob, weight in content_layers.items():
-            diff = np.float32(weight / seen[blob].size) * (net.blob(blob).read() - seen[blob])
-            diffs[blob] = diffs[blob] - diff if blob in diffs else -diff
+            diff = diffs.setdefault(blob, zeros(seen[blob].shape))
+            share = weight / seen[blob].size
+            weighted_powers(_values(net, blob), uploaded([-share]), 1, 1, diff)
+            weighted_powers(uploaded(seen[blob]), uploaded([share]), 1, 1, diff)
         return diffs
 
     ascent.check()
@@ -143,11 +151,23 @@ def gram(data: Floats) -> Floats:
     return found
 
 
-def gram_diff(data: Floats, wanted: Floats) -> Floats:
-    """d/d(data) of ||gram - wanted||^2 / (4 channels^2), of data's shape."""
-    rows = data[0].reshape(data.shape[1], -1)
-    diff: Floats = (gram(data) - wanted) @ rows / (rows.shape[1] * rows.shape[0] ** 2)
-    return diff.reshape(data.shape)
+def gram_diff(data: Any, wanted: Any, weight: float) -> Any:
+    """weight * d/d(data) of ||gram - wanted||^2 / (4 channels^2), of data's shape, all on the device."""
+    channels, inner = data.shape[1], math.prod(data.shape[2:])
+    off, diff = zeros((channels, channels)), zeros(data.shape)
+    gram_forward(data, channels, inner, off)
+    weighted_powers(wanted, uploaded([-1]), 1, 1, off)
+    mix_forward(data, off, channels, channels, inner, diff)
+    relevance_product(None, diff, weight / (inner * channels**2), 0, diff)
+    return diff
+
+
+def _values(net: Net, blob: str) -> Any:
+    """A copy of the blob's values, on the device."""
+    found = net.blob(blob)
+    copy = zeros(found.shape)
+    device.current().copy(found.data_storage.array(found.count).reshape(found.shape), copy)
+    return copy
 
 
 # ---- what they have in common

@@ -6,6 +6,7 @@ import pytest
 from caffepy.rules import operations as rules
 from caffepy.saliency import operations as methods
 from caffepy.saliency.methods import mask_operations as search
+from caffepy.saliency.synthesis import operations as ascent
 from tests.gpu_mode import check_bodies
 from tests.kernels_on_cpu.basis.test_elementwise import floats
 
@@ -179,3 +180,16 @@ def test_ranges() -> None:
     lows, highs = blank(2), blank(2)
     methods.ranges_of(values, 105, 1, lows, highs)
     check_bodies(methods.unit_range_sum, values, 3, 35, lows, highs, blank(2, 35), rtol=1e-4)
+
+
+def test_steps_of_ascent() -> None:
+    rng = np.random.default_rng(0)
+    image, gradient = (rng.standard_normal((1, 2, 4, 5)).astype(np.float32) for _ in range(2))
+    for down, right in ((0, 0), (3, -2), (-7, 11)):
+        check_bodies(ascent.rolled_forward, image, 4, 5, down, right, blank(1, 2, 4, 5))
+    check_bodies(ascent.mean_size, image, 20, blank(2))
+    for size, smoothing in ((0.5, 0.3), (0.0, 0.0)):
+        given = image, gradient, np.float32([size]), 0.1, smoothing, 0.01, 4, 5
+        check_bodies(ascent.ascend_forward, *given, blank(1, 2, 4, 5))
+    check_bodies(ascent.clip_channels, np.float32([-0.5, 0]), np.float32([0.5, 0.1]), 2, 20, image)
+    check_bodies(ascent.gram_forward, image, 2, 20, blank(2, 2), rtol=1e-4)

@@ -97,7 +97,7 @@ def test_deep_dream_strengthens_what_a_layer_sees() -> None:
 
 def test_the_gram_matrixs_derivative() -> None:
     data, wanted = noise(1, 3, 4, 5).astype(np.float64), noise(3, 3, seed=2)
-    slope = gram_diff(data, wanted + wanted.T)
+    slope = gram_diff(data.astype(np.float32), wanted + wanted.T, 1.0)
     for index in ((0, 0, 0, 0), (0, 2, 3, 4), (0, 1, 2, 2)):
         values = []
         for sign in (1, -1):
@@ -145,3 +145,24 @@ def test_what_is_wrong_is_said() -> None:
         saliency.transfer_style(net, noise(1, 3, 20, 24), noise(1, 3, 20, 24), content_layers={}, style_layers={})
     with pytest.raises(caffe.errors.UnknownBlobError, match="no blob 'con'; did you mean 'conv'"):
         saliency.deep_dream(net, noise(1, 3, 20, 24), "con")
+
+
+def test_on_a_gpu(gpu: Any) -> None:
+    caffe.set_mode_cpu()
+    net, rng = make(CONVS), np.random.default_rng(0)
+    first, second = (rng.random((20, 24, 3)).astype(np.float32) for _ in range(2))
+    ascent = Ascent(steps=3, octaves=2, rate=0.01, jitter=2, total_variation=0.2, blur=0.6, blur_every=2)
+
+    def made() -> list[np.ndarray]:
+        styled: dict[str, Any] = {"content_layers": {"score": 0.1, "conv": 0.2}, "style_layers": {"conv": 1}}
+        return [
+            saliency.visualize_class(net, 2, ascent=ascent, preprocess=Preprocess()).array,
+            saliency.deep_dream(net, first, "conv", ascent=ascent, preprocess=Preprocess()).array,
+            saliency.deep_dream(net, first, "conv", guide=second, ascent=ascent, preprocess=Preprocess()).array,
+            saliency.transfer_style(net, first, second, ascent=ascent, preprocess=Preprocess(), **styled).array,
+        ]
+
+    right = made()
+    caffe.set_mode_gpu()
+    for found, expected in zip(made(), right, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * abs(expected).max())
