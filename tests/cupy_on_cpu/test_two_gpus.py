@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
+from caffepy import saliency
 from caffepy.errors import DeviceError
 from tests.cupy_on_cpu import checks, standin
 from tests.gpu_mode import downloaded
-from tests.nets import CHAIN, make, noise
+from tests.nets import CHAIN, FORCED, make, noise
 
 pytestmark = [pytest.mark.gpu, standin.needed()]
 
@@ -54,6 +55,35 @@ def test_eight_threads_with_eight_nets(two_gpus: tuple[Any, Any]) -> None:
     for ours, theirs in zip(found, expected, strict=True):
         for a, b in zip(ours, theirs, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def weight_gradients(net: caffe.Net, seed: int) -> list[np.ndarray]:
+    """Of four backward passes, each added to those before."""
+    for blobs in net.params.values():
+        for blob in blobs:
+            blob.diff[...] = 0
+    for i in range(4):
+        net.forward(data=noise(2, 3, 8, 8, seed=seed + i))
+        net.backward(fc=noise(2, 5, seed=seed + i))
+    return [blob.diff.copy() for blobs in net.params.values() for blob in blobs]
+
+
+def maps(net: caffe.Net, seed: int) -> list[np.ndarray]:
+    """By gradients of noisy images, and by rules."""
+    images = noise(2, 3, 8, 8, seed=seed)
+    found = [saliency.smoothgrad(net, images, 1, output="fc", samples=3), saliency.lrp(net, images, 1, output="fc")]
+    return [made.numpy() for made in found]
+
+
+def test_threads_that_do_different_things(two_gpus: tuple[Any, Any]) -> None:
+    work = [(passes, weight_gradients, maps)[i % 3] for i in range(8)]
+    expected = [do(make(FORCED, device="cpu"), i) for i, do in enumerate(work)]
+    nets = [make(FORCED, device=i % 2) for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: work[i](nets[i], i), range(8)))
+    for ours, theirs in zip(found, expected, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
 
 
 def test_an_array_of_another_gpu_is_refused(two_gpus: tuple[Any, Any]) -> None:
