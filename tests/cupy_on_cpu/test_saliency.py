@@ -7,10 +7,10 @@ import pytest
 
 import caffepy as caffe
 from caffepy import saliency
-from caffepy.saliency import METHODS, Ascent, Preprocess
+from caffepy.saliency import METHODS, Ascent, Preprocess, Unit
 from tests.cupy_on_cpu import standin
 from tests.nets import make, noise
-from tests.saliency.methods.cases import same_on_a_gpu
+from tests.saliency.methods.cases import CLASSES, IMAGES, close, mixed, same_on_a_gpu
 from tests.saliency.synthesis.test_synthesis import CONVS
 
 pytestmark = [pytest.mark.gpu, standin.needed()]
@@ -32,6 +32,19 @@ SMALL: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", METHODS)
 def test_maps_are_the_cpus(name: str, lazy: Any) -> None:
     same_on_a_gpu(METHODS[name], **SMALL.get(name, {}))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_image_may_be_written_over_afterwards(name: str, lazy: Any) -> None:
+    image = lazy.host_zeros(IMAGES.size, np.float32).reshape(IMAGES.shape)  # page-locked, as blob.data is
+    target: Any = CLASSES if "cam" in name or name == "linear-approximation" else Unit("sum", 2)
+    caffe.set_mode_cpu()
+    right = METHODS[name](mixed(), IMAGES, target, **SMALL.get(name, {})).numpy()
+    caffe.set_mode_gpu()
+    image[...] = IMAGES
+    found = METHODS[name](mixed(), image, target, **SMALL.get(name, {}))
+    image[...] = 99
+    close(found, right, 1e-3)
 
 
 @pytest.mark.parametrize("what", ["class", "dream", "style"])
