@@ -1,7 +1,8 @@
 """`caffepy extract-features`: blobs of many pictures, into one file."""
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +34,8 @@ def extract_features(job: PictureJob, blobs: tuple[str, ...], out: str) -> None:
         raise click.UsageError(f"--out {out}: the name must end in {', '.join(_ENDINGS)}.")
     if out.endswith(".npy") and len(blobs) != 1:
         raise click.UsageError(f"--out {out}: an .npy takes one blob; give a name ending in .npz or .h5.")
+    if not out.endswith(".npy"):
+        _check_names(out, blobs)
     net, described = job.open(PictureNet)
     with net:
         items = job.batches(net)
@@ -49,6 +52,13 @@ def extract_features(job: PictureJob, blobs: tuple[str, ...], out: str) -> None:
     for name, shape in shapes.items():
         click.echo(f"{name}  {'x'.join(map(str, shape))}")
     click.echo(f"written  {out}")
+
+
+def _check_names(out: str, blobs: Sequence[str]) -> None:
+    """Raise ArgumentError for names that mean something else in an archive, or outside of it when it is unpacked."""
+    for name in blobs:
+        if name in ("images", "file") or "\0" in name or {"", ".", ".."} & {*re.split(r"[/\\]", name)}:
+            raise ArgumentError(f"--blob {name!r} cannot be the name of an array in {out!r}; write it into a .npy")
 
 
 def _features(net: PictureNet, blobs: list[str], pictures: list[Floats]) -> dict[str, Floats]:

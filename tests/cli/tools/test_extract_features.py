@@ -77,3 +77,14 @@ def test_a_picture_that_cannot_be_read_leaves_no_half_file(tmp_path: Path, endin
     assert result.exit_code == 1
     assert "2.png" in result.stderr
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("name", ["../../x", "/abs", "a//b", "..\\x", "images", "file", ".", "a\0b"])
+def test_names_that_mean_something_else_in_an_archive(tmp_path: Path, name: str) -> None:
+    paths, images = models.write(tmp_path), pictures(tmp_path, 1)
+    for ending in ("npz", "h5"):
+        arguments = [paths["model"], paths["weights"], *images, "--blob", name, "-o", str(tmp_path / f"out.{ending}")]
+        result = CliRunner().invoke(main, ["extract-features", *arguments])
+        assert result.exit_code == 1
+        assert "cannot be the name of an array" in result.stderr
+        assert not (tmp_path / f"out.{ending}").exists()
