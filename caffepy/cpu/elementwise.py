@@ -52,6 +52,26 @@ def relu_backward(b: Builder, operation: Operation) -> None:
     b.add(primitive, {a.SRC: source, a.DIFF_DST: diff, a.DIFF_SRC: b.write(bottom_diff, layout)})
 
 
+@translates("sigmoid_forward", "tanh_forward")
+def sigmoid_forward(b: Builder, operation: Operation) -> None:
+    """Also the hyperbolic tangent."""
+    algorithm = a.TANH if operation.name == "tanh_forward" else a.LOGISTIC
+    activation(b, operation["bottom_data"], operation["top_data"], algorithm)
+
+
+@translates("sigmoid_backward", "tanh_backward")
+def sigmoid_backward(b: Builder, operation: Operation) -> None:
+    """By the top, as Caffe."""
+    top, top_diff, bottom_diff = (operation[n] for n in ("top_data", "top_diff", "bottom_diff"))
+    algorithm = a.TANH_BY_TOP if operation.name == "tanh_backward" else a.LOGISTIC_BY_TOP
+    layout = b.form(top)
+    forward = _forward(layout, algorithm, 0.0)
+    given = layout, layout, layout, 0.0, 0.0, forward, Attributes()
+    primitive = Primitive("eltwise_backward", library().engine, algorithm, *given)
+    values, diff = b.read(top, layout), b.read(top_diff, layout)
+    b.add(primitive, {a.DST: values, a.DIFF_DST: diff, a.DIFF_SRC: b.write(bottom_diff, layout)})
+
+
 @translates("eltwise_sum_forward")
 def eltwise_sum_forward(b: Builder, operation: Operation) -> None:
     """Also a ReLU in place that follows."""

@@ -1,5 +1,7 @@
 """Diffs of scales and shifts of channels, together with that of the values: one primitive of normalization does all."""
 
+import functools
+
 import numpy as np
 
 from caffepy.blob import Floats
@@ -45,7 +47,7 @@ def scale_backward_weights(b: Builder, operation: Operation) -> None:
     primitive = normalization_backward(layout, FLAGS)
     of_values = b.following("scale_backward", top_diff=top_diff)
     vector = contiguous((channels,))
-    factor = constant(channels, 1) if of_values is None else _vector(b, of_values["scale_data"], channels)
+    factor = constant(channels, 1) if of_values is None else _factor(b, of_values, channels)
     source, diff = b.read(data, layout), b.read(top_diff, layout)
     into = b.passing(layout) if of_values is None else b.write(of_values["bottom_diff"], layout)
     scale = Sum(b, of_scale["scale_diff"], vector)
@@ -59,8 +61,23 @@ def scale_backward_weights(b: Builder, operation: Operation) -> None:
         shift.finish()
 
 
-def _vector(b: Builder, array: Floats, channels: int) -> Memory:
-    return b.read(array, contiguous(array.shape)).viewed(contiguous((channels,)))
+def _factor(b: Builder, of_values: Operation, channels: int) -> Memory:
+    """What the values' diff is multiplied by; also by a normalization in place that comes before the scale."""
+    diff = of_values["bottom_diff"]
+    normalization = b.following("batch_norm_global_backward", top_diff=diff, bottom_diff=diff)
+    scale = of_values["scale_data"]
+    memory = b.read(scale, contiguous(scale.shape)).viewed(contiguous((channels,)))
+    if normalization is None:
+        return memory
+    variance, factor = normalization["variance"], constant(channels, 0)
+    b.read(variance, contiguous(variance.shape))
+    given = b.raw(scale), b.raw(variance), normalization.constants["eps"], factor.array((channels,))
+    b.call("scale by deviation", functools.partial(_divide, *given))
+    return factor
+
+
+def _divide(scale: Floats, variance: Floats, eps: float, into: Floats) -> None:
+    np.divide(scale.reshape(-1), np.sqrt(variance + np.float32(eps)), out=into)
 
 
 def full_channels(b: Builder, data: Floats, num: int, channels: int, inner: int) -> Layout:

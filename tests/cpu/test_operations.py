@@ -102,6 +102,14 @@ CASES = {
     "product": (ALIKE + ELTWISE.format("operation: PROD"), (2, 8, 5, 5)),
     "greatest": (ALIKE + ELTWISE.format("operation: MAX"), (2, 8, 5, 5)),
     "relu apart": (PRE + 'layer { name: "r" type: "ReLU" bottom: "c" top: "r" }', (2, 8, 5, 5)),
+    "sigmoid": (PRE + 'layer { name: "r" type: "Sigmoid" bottom: "c" top: "c" }', (2, 8, 5, 5)),
+    "tanh apart": (PRE + 'layer { name: "r" type: "TanH" bottom: "c" top: "r" }', (2, 8, 5, 5)),
+    "sigmoid of channels that fill no block": (
+        PRE.replace("32", "20")
+        + 'layer { name: "r" type: "Sigmoid" bottom: "c" top: "c" }'
+        + AFTER.replace('"s"', '"c"'),
+        (2, 8, 5, 5),
+    ),
     "an operation that oneDNN does not compute": (
         PRE + 'layer { name: "w" type: "Power" bottom: "c" top: "w" power_param { power: 2 } }',
         (2, 8, 5, 5),
@@ -166,6 +174,8 @@ def test_training_norms_run_on_onednn() -> None:
         ("sum, relu", ["convolution_forward", "convolution_forward"]),
         ("sum, weighted", ["convolution_forward", "convolution_forward", "sum"]),
         ("max", ["convolution_forward", "pooling_forward"]),
+        ("sigmoid", ["convolution_forward", "eltwise_forward"]),
+        ("tanh apart", ["convolution_forward", "eltwise_forward"]),
         ("average, padded and hanging over", ["convolution_forward", "reorder", "ave_pool_forward"]),
         ("inner product of many", ["inner_product_forward"]),
     ],

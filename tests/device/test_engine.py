@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +98,26 @@ def test_where_there_is_no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "machine", lambda: "arm64")
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
     assert library.load.__wrapped__() == "there is no oneDNN wheel for Darwin on arm64"
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="names of versions are those of Linux")
+def test_the_newest_library_comes_first_and_the_wheels_among_equals(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = {}
+    for place, version in (("wheel", "3.2"), ("conda", "3.10"), ("system", "3.2"), ("old", "3.1.1")):
+        folder = tmp_path / place
+        folder.mkdir()
+        for file in ("libdnnl.so", "libdnnl.so.3", f"libdnnl.so.{version}"):
+            (folder / file).touch()
+        paths[place] = str(folder / "libdnnl.so.3")
+    monkeypatch.delenv("CAFFEPY_ONEDNN", raising=False)
+    monkeypatch.setattr(library, "_in_wheel", lambda _: paths["wheel"])
+    monkeypatch.setattr(library, "_folders", lambda: [str(tmp_path / p) for p in ("old", "system", "conda", "none")])
+    expected = [paths[place] for place in ("conda", "wheel", "system", "old")]
+    assert list(library._candidates()) == [*expected, "libdnnl.so.3"]
+    monkeypatch.setenv("CAFFEPY_ONEDNN", "/mine")
+    assert list(library._candidates()) == ["/mine"]
 
 
 @needs_onednn

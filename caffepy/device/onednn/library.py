@@ -141,19 +141,32 @@ def load() -> Library | str:
 
 
 def _candidates() -> Iterator[str]:
-    """Where the library may be: as the user says, in conda's environment or the system if newer, in the wheel."""
+    """Where the library may be: as the user says; else the wheel's, or a newer one of conda or of the system."""
     if given := os.environ.get("CAFFEPY_ONEDNN"):
         yield given
         return
     name = _FILES[platform.system()]
-    folder = ("Library", "bin") if platform.system() == "Windows" else ("lib",)
     wheel = _in_wheel(name)
-    conda = os.path.join(sys.prefix, *folder, name)
-    if os.path.exists(conda) and conda != wheel:
-        yield conda
-    if wheel is not None:
-        yield wheel
+    found = [os.path.join(folder, name) for folder in _folders()]
+    others = [path for path in found if os.path.exists(path) and path != wheel]
+    yield from sorted([*([wheel] if wheel else []), *others], key=_version, reverse=True)
     yield name
+
+
+def _folders() -> list[str]:
+    """Where environments and systems keep libraries, those searched first at the head."""
+    if platform.system() == "Windows":
+        return [os.path.join(sys.prefix, "Library", "bin")]
+    asked = [folder for folder in os.environ.get("LD_LIBRARY_PATH", "").split(":") if folder]
+    return [*asked, os.path.join(sys.prefix, "lib"), "/usr/local/lib", "/usr/lib/x86_64-linux-gnu", "/usr/lib64"]
+
+
+def _version(path: str) -> tuple[int, ...]:
+    """As the names of the file and of what stands beside it say: (3, 2) of libdnnl.so.3.2; () where none does."""
+    name = os.path.basename(path).removesuffix(".3") + "."
+    beside = [entry for entry in os.listdir(os.path.dirname(os.path.realpath(path))) if entry.startswith(name)]
+    numbers = [entry.removeprefix(name).split(".") for entry in beside]
+    return max((tuple(map(int, parts)) for parts in numbers if all(map(str.isdigit, parts))), default=())
 
 
 def _in_wheel(name: str) -> str | None:
