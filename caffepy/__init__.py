@@ -11,12 +11,14 @@ from caffepy.classifier import Classifier
 from caffepy.detector import Detector
 from caffepy.device import set_device
 from caffepy.device.engine import cpu_engine, set_cpu_engine
+from caffepy.device.ranks import set_solver_count, set_solver_rank, solver_count, solver_rank
 from caffepy.device.threads import set_threads
 from caffepy.kernels.precision import set_precision
 from caffepy.layer import layer_type_list, register
 from caffepy.layers.utility.python import PythonLayer as Layer
 from caffepy.net.param_diffs import set_param_diffs
 from caffepy.net_spec import NetSpec, params, to_proto
+from caffepy.parallel import NCCL
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.pycaffe import Net, NotComputedWarning
 from caffepy.pycaffe.explaining import (
@@ -35,10 +37,6 @@ from caffepy.pycaffe.process import (
     init_log,
     log,
     set_multiprocess,
-    set_solver_count,
-    set_solver_rank,
-    solver_count,
-    solver_rank,
 )
 from caffepy.rng import set_random_seed
 from caffepy.solver import (
@@ -57,6 +55,7 @@ if TYPE_CHECKING:
 __version__ = "1.0.0rc1"
 
 __all__ = [
+    "NCCL",
     "TEST",
     "TRAIN",
     "AdaDeltaSolver",

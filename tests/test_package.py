@@ -8,6 +8,7 @@ import sys
 import caffepy
 
 PUBLIC = [
+    "NCCL",
     "Classifier",
     "Detector",
     "NetSpec",

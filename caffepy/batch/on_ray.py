@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,7 @@ def connected(address: str, jobs: Sequence[Job]) -> Iterator[None]:
     ray = import_ray()
     own = not ray.is_initialized()
     if own:
+        _check_reachable(address)
         try:
             ray.init(
                 address=None if address == "local" else address,
@@ -57,6 +59,19 @@ def connected(address: str, jobs: Sequence[Job]) -> Iterator[None]:
     finally:
         if own:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), 10).close()
+    except OSError as error:
+        raise DeviceError(
+            f"Ray at {address!r} cannot be reached: {error}; start it by `ray start --head`, or give --ray local"
+        ) from error
 
 
 def needs(jobs: Sequence[Job]) -> dict[str, float]:
@@ -80,8 +95,8 @@ def run(jobs: Sequence[Job], manifest: Manifest, shards: Shards) -> Iterator[lis
     Raises what a worker raises.
     """
     ray = import_ray()
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.WARNING)
     items = [{"number": number, "part": pickle.dumps(part)} for number, part in shards.waiting.items()]
     gpu = jobs[0].device != "cpu"
     answers = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
@@ -96,22 +111,14 @@ def run(jobs: Sequence[Job], manifest: Manifest, shards: Shards) -> Iterator[lis
     with _watched(ray, jobs) as heard:
         try:
             for row in answers.iter_rows():
-                done: Done = pickle.loads(row["done"])
+                done: Done | CaffeError = pickle.loads(row["done"])
                 heard()
+                if isinstance(done, CaffeError):
+                    raise done
                 shards.pictures += counts[done.number]
                 yield [done]
-        except Exception as error:
-            raise _cause(error) from error
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What the worker raised, out of what Ray makes of it."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, CaffeError):
-            return found
-        found = getattr(found, "cause", None) or found.__cause__
-    return DeviceError(f"Ray gave up: {error}")
+        except ray.exceptions.RayError as error:
+            raise DeviceError(f"Ray gave up: {error}") from error
 
 
 @contextmanager
@@ -148,7 +155,11 @@ class Actor:
         self._worker, self._manifest = Worker(here), manifest
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Do a shard."""
-        done = self._worker.run(int(batch["number"][0]), pickle.loads(batch["part"][0]))
-        self._manifest.record(done)
+        """Do a shard; an error is handed on as it is, for Ray would make another of it."""
+        done: Done | CaffeError
+        try:
+            done = self._worker.run(int(batch["number"][0]), pickle.loads(batch["part"][0]))
+            self._manifest.record(done)
+        except CaffeError as error:
+            done = error
         return {"done": [pickle.dumps(done)]}

@@ -1,32 +1,23 @@
 """`caffepy train`: a solver run to its end, with Caffe's log or a line of progress."""
 
-import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import click
 
-from caffepy import device
+from caffepy.cli import gpus
 from caffepy.cli.command import Subcommand
 from caffepy.cli.options import ALLOW_OPTION
-from caffepy.cli.progress import progress
-from caffepy.data import bad_records
-from caffepy.errors import ArgumentError, CaffeError
-from caffepy.layers.data.prefetching import PrefetchingLayer
+from caffepy.cli.training import Training, as_rank, logging_as_caffe
+from caffepy.errors import CaffeError
 from caffepy.limits import Limits
+from caffepy.parallel import NCCL, mpi, processes
+from caffepy.parallel.nccl import NcclGroup
 from caffepy.proto.caffe_pb2 import SolverParameter
-from caffepy.pycaffe.logs import GlogFormatter
-from caffepy.solver import Solver, get_solver
-from caffepy.solver.log import say
 from caffepy.solver.nets import read_solver
-from caffepy.solver.signals import Signals
-
-log = logging.getLogger("caffepy")
 
 _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 
@@ -35,7 +26,7 @@ _EFFECTS = click.Choice(["stop", "snapshot", "none"])
 @click.argument("solver", metavar="SOLVER")
 @click.option("--snapshot", metavar="FILE", help="Go on from this .solverstate or .solverstate.h5.")
 @click.option("--weights", metavar="FILES", help="Begin with these weights, by layer name; commas between.")
-@click.option("--gpu", metavar="N", help="Train on GPU number N. [default: as the solver's solver_mode says]")
+@click.option("--gpu", metavar="N,...|all", help="Train on these GPUs. [default: as the solver's solver_mode says]")
 @click.option("--cpu", is_flag=True, help="Train on the CPU, whatever the solver says.")
 @click.option("--level", default=0, show_default=True, help="The training net's level, for min_level and max_level.")
 @click.option("--stage", multiple=True, metavar="NAME", help="A stage of the training net; may be given again.")
@@ -69,11 +60,14 @@ def train(
     What Caffe would log goes to stderr, in its format; on a terminal there is a line of progress instead. Ctrl-C writes
     a snapshot and stops, a hangup writes a snapshot. Files that SOLVER and its nets name are read and written in the
     folders of SOLVER and of the snapshot to go on from; elsewhere with --allow.
+
+    On several GPUs, or in the processes that mpiexec starts, each takes batches of the net's size, and their gradients
+    are averaged.
     """
     if snapshot and weights:
         raise click.UsageError("Give a snapshot to resume training or weights to finetune, but not both.")
     shows = sys.stderr.isatty() if progress is None else progress
-    with _logging(None if shows else sys.stderr, log, year=log_year):
+    with logging_as_caffe(None if shows else sys.stderr, log, year=log_year):
         param = read_solver(solver)
         param.train_state.level = level
         param.train_state.stage.extend(stage)
@@ -83,14 +77,14 @@ def train(
             param.weights.append(weights)
         given = *_folders(solver, snapshot), *_files(weights)
         limits = replace(limits, allowed=(*limits.allowed, *given))
-        with _running_on(param, gpu, cpu=cpu), Signals(sigint_effect, sighup_effect) as signals:  # type: ignore[arg-type]
-            with bad_records.skip_bad_records(skip_bad_records):
-                made = get_solver(param, allow_nan=allow_nan, limits=limits)
-            made.requested_action = signals
-            try:
-                _run(made, snapshot, shows=shows)
-            finally:
-                _tell_skipped(made)
+        training = Training(param, snapshot, limits, allow_nan, skip_bad_records, sigint_effect, sighup_effect)  # type: ignore[arg-type]
+        chosen = _gpus(param, gpu, cpu=cpu)
+        if mpi.started_by_mpi():
+            _by_mpi(training, chosen, shows=shows)
+        elif len(chosen) > 1:
+            _on_gpus(training, chosen, log, year=log_year)
+        else:
+            training.run(chosen[0] if chosen else None, shows=shows)
 
 
 def _folders(*files: str | None) -> list[str]:
@@ -101,74 +95,35 @@ def _files(listed: str | None) -> list[str]:
     return [os.path.join(".", file.strip()) for file in (listed or "").split(",") if file]
 
 
-def _run(solver: Solver, snapshot: str | None, *, shows: bool) -> None:
-    if snapshot:
-        say("caffe.cpp:235", f"Resuming from {snapshot}")
-        solver.restore(snapshot)
-    say("caffe.cpp:239", "Starting Optimization")
-    with progress(solver) if shows else ExitStack():
-        solver.solve()
-    say("caffe.cpp:250", "Optimization Done.")
+def _gpus(param: SolverParameter, gpu: str | None, *, cpu: bool) -> list[int]:
+    """Those that the options ask for, else the solver; none for the CPU."""
+    if cpu or (gpu is None and not (param.HasField("solver_mode") and param.solver_mode == SolverParameter.GPU)):
+        return []
+    if gpu is None:
+        return [param.device_id]
+    found = gpus.numbers(gpu)
+    return list(range(gpus.count())) or [0] if found is None else found
 
 
-def _tell_skipped(solver: Solver) -> None:
-    layers = [layer for net in (solver.net, *solver.test_nets) for layer in net.layers]
-    for layer in layers:
-        if isinstance(layer, PrefetchingLayer) and layer.skipped:
-            log.warning("layer %r (%s): %d bad records were left out", layer.name, layer.type, layer.skipped)
+def _by_mpi(training: Training, chosen: list[int], *, shows: bool) -> None:
+    """As one of the processes that mpiexec started, on this machine's GPUs in turn or on the CPU."""
+    group = mpi.MpiGroup()
+    here = chosen[mpi.local_rank() % len(chosen)] if chosen else None
+    with mpi.together(group), as_rank(group.rank, group.size):
+        training.run(here, join=lambda: group, shows=shows and group.rank == 0)
 
 
-@contextmanager
-def _running_on(param: SolverParameter, gpu: str | None, *, cpu: bool) -> Iterator[None]:
-    """The mode that the options ask for, else the solver; the CPU again afterwards."""
-    chosen = gpu
-    if not (gpu or cpu) and param.HasField("solver_mode") and param.solver_mode == SolverParameter.GPU:
-        chosen = str(param.device_id)
-    if cpu or chosen is None:
-        say("caffe.cpp:197", "Use CPU.")
-        yield
-        return
+def _on_gpus(training: Training, chosen: list[int], log: Path | None, *, year: bool) -> None:
+    """In a process of its own on each GPU; what this one is told by signals, the first one is."""
+    uid, count = NCCL.new_uid(), len(chosen)
+    each = [(training, uid, rank, count, gpu, log, year) for rank, gpu in enumerate(chosen)]
+    processes.together(_on_gpu, each, [f"GPU {gpu}" for gpu in chosen])
+
+
+def _on_gpu(training: Training, uid: Any, rank: int, count: int, gpu: int, log: Path | None, year: bool) -> None:
     try:
-        number = 0 if chosen == "all" else int(chosen.split(",")[0])
-    except ValueError:
-        raise ArgumentError(f"--gpu {chosen}: give the number of a GPU") from None
-    if chosen == "all" or "," in chosen:
-        say("caffe.cpp:204", f"Of the GPUs {chosen} only {number} is used: training is on one", logging.WARNING)
-    say("caffe.cpp:204", f"Using GPUs {number}")
-    device.set_device(number)
-    try:
-        device.set_mode_gpu()
+        with logging_as_caffe(sys.stderr, None if rank else log, year=year), as_rank(rank, count):
+            training.run(gpu, join=lambda: NcclGroup(uid, rank, count))
     except CaffeError as error:
-        raise type(error)(f"{error}; with --cpu, training runs on the CPU") from error
-    try:
-        yield
-    finally:
-        device.set_mode_cpu()
-
-
-@contextmanager
-def _logging(stream: TextIO | None, file: Path | None, *, year: bool) -> Iterator[None]:
-    """The package's log as Caffe's, to the stream and to the file, and nowhere else; the file is told of an error."""
-    log = logging.getLogger("caffepy")
-    handlers: list[logging.Handler] = [] if stream is None else [logging.StreamHandler(stream)]
-    if file is not None:
-        try:
-            handlers.append(logging.FileHandler(file, encoding="utf-8"))
-        except OSError as error:
-            raise ArgumentError(f"--log {file}: cannot be written: {error.strerror}") from error
-    for handler in handlers:
-        handler.setFormatter(GlogFormatter(year=year))
-    before, level = log.handlers, log.level
-    log.handlers = handlers
-    log.setLevel(logging.INFO)
-    try:
-        yield
-    except CaffeError as error:
-        log.handlers = handlers[:] if stream is None else handlers[1:]
-        log.critical("%s", error)
-        raise
-    finally:
-        log.handlers = before
-        log.setLevel(level)
-        for handler in handlers:
-            handler.close()
+        click.echo(f"Error: rank {rank} of {count}, on GPU {gpu}: {error}", err=True)
+        raise SystemExit(1) from error

@@ -3,7 +3,7 @@
 import itertools
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -55,17 +55,25 @@ class BatchMaker:
     """Batches of a source's items, in its order, one at a time.
 
     skip_bad   whether what cannot be read is left out, its place taken by a later item; else it raises
+    share      (k, n): of each n items number k
 
     Raises DataError or MissingFileError at the item that cannot be read, or whose shape is not its batch's first's.
     """
 
     def __init__(
-        self, source: Source, transformer: DataTransformer, batch_size: int, *, skip_bad: bool = False
+        self,
+        source: Source,
+        transformer: DataTransformer,
+        batch_size: int,
+        *,
+        skip_bad: bool = False,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.source, self.transformer, self.batch_size, self.skip_bad = source, transformer, batch_size, skip_bad
         self.skipped = 0
         """How many items were left out."""
-        self._items = source.items()
+        first, step = share
+        self._items: Iterator[Item] = itertools.islice(source.items(), first, None, step)
         self._good_epoch = 0
 
     def first_shape(self) -> Shape:

@@ -1,5 +1,8 @@
 """Bilinear resizing of eight-bit pictures in OpenCV's fixed-point arithmetic (cv::resize, INTER_LINEAR)."""
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,14 +29,31 @@ def resize(picture: Picture, height: int, width: int) -> Picture:
     above, below, above_weight, below_weight = _taps(rows, height, clamp_weights=False)
     left, right, left_weight, right_weight = _taps(columns, width, clamp_weights=True)
     used = np.unique(np.concatenate([above, below]))
-    across = (-1, *[1] * (picture.ndim - 2))
-    wide = picture[used].astype(np.int32)
-    lines = wide[:, left] * left_weight.reshape(across) + wide[:, right] * right_weight.reshape(across) >> 4
-    down = (-1, *[1] * (picture.ndim - 1))
-    upper = lines[np.searchsorted(used, above)] * above_weight.reshape(down) >> 16
-    upper += lines[np.searchsorted(used, below)] * below_weight.reshape(down) >> 16
-    resized: Picture = (upper + 2 >> 2).astype(np.uint8)
-    return resized
+    channels = math.prod(picture.shape[2:])
+    flat = (picture if len(used) == rows else picture[used]).reshape(len(used), columns * channels)
+    lines = _weighted(flat, _spread(left, channels), np.repeat(left_weight, channels), 1)
+    lines += _weighted(flat, _spread(right, channels), np.repeat(right_weight, channels), 1)
+    lines >>= 4
+    upper = _weighted(lines, np.searchsorted(used, above), above_weight[:, np.newaxis], 0)
+    upper >>= 16
+    lower = _weighted(lines, np.searchsorted(used, below), below_weight[:, np.newaxis], 0)
+    lower >>= 16
+    upper += lower
+    upper += 2
+    upper >>= 2
+    return upper.astype(np.uint8).reshape(height, width, *picture.shape[2:])
+
+
+def _spread(columns: NDArray[np.int32], channels: int) -> NDArray[np.int64]:
+    """Where the values of these columns are in a line of pixels of so many channels."""
+    return (columns[:, np.newaxis] * np.int64(channels) + np.arange(channels)).ravel()
+
+
+def _weighted(lines: NDArray[Any], taken: NDArray[Any], weights: NDArray[np.int32], axis: int) -> NDArray[np.int32]:
+    """The lines or columns taken, times their weights."""
+    found = lines.take(taken, axis=axis).astype(np.int32, copy=False)
+    found *= weights
+    return found
 
 
 def _taps(source: int, target: int, *, clamp_weights: bool) -> tuple[NDArray[np.int32], ...]:

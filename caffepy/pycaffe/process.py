@@ -11,7 +11,6 @@ _LEVELS = (logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL)
 _log = logging.getLogger("caffepy")
 _handler = logging.StreamHandler()
 _handler.setFormatter(GlogFormatter())
-_solvers = {"count": 1, "rank": 0}
 
 
 def init_log(level: int = 0, to_stderr: bool = True) -> None:
@@ -29,37 +28,18 @@ def log(message: str) -> None:
     _log.info("%s", message)
 
 
-def solver_count() -> int:
-    """How many solvers train in parallel: what `set_solver_count` said, 1 at first."""
-    return _solvers["count"]
-
-
-def set_solver_count(count: int) -> None:
-    """Say how many solvers train in parallel."""
-    if count < 1:
-        raise ArgumentError(f"set_solver_count: {count!r}; give at least 1")
-    _solvers["count"] = int(count)
-
-
-def solver_rank() -> int:
-    """This process's number among them: what `set_solver_rank` said, 0 at first."""
-    return _solvers["rank"]
-
-
-def set_solver_rank(rank: int) -> None:
-    """Say this process's number among the parallel solvers."""
-    if rank < 0:
-        raise ArgumentError(f"set_solver_rank: {rank!r}; give at least 0")
-    _solvers["rank"] = int(rank)
-
-
 def set_multiprocess(on: bool) -> None:
-    """Accepted for scripts that train on several GPUs; processes know nothing of each other here."""
+    """Accepted for scripts that train on several GPUs: solvers here are always processes."""
 
 
 def has_nccl() -> bool:
-    """False: there is no NCCL here."""
-    return False
+    """Whether there is NCCL, by which solvers on several GPUs add up their gradients."""
+    try:
+        from cupy.cuda import nccl
+
+        return bool(nccl.get_version())
+    except Exception:  # CuPy raises what its loader met
+        return False
 
 
 class Timer:

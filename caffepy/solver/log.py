@@ -6,13 +6,16 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from caffepy.device.ranks import solver_rank
 from caffepy.pycaffe import Net
 
 _log = logging.getLogger("caffepy")
 
 
 def say(place: str, text: str, level: int = logging.INFO) -> None:
-    """Log a line as Caffe's file and line `place` would: scripts read these lines."""
+    """Log a line as Caffe's file and line `place` would, for scripts read these; of parallel solvers the first does."""
+    if solver_rank() and level <= logging.INFO:
+        return
     _log.log(level, "%s", text, extra={"place": place})
 
 

@@ -5,16 +5,16 @@ import math
 import time
 from collections.abc import Callable
 from os import PathLike, fspath
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from caffepy.blob import Blob
+from caffepy.device.ranks import solver_rank
 from caffepy.errors import CaffeError, NotFiniteError, SolverError, nearest
 from caffepy.limits import Limits
 from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.pycaffe import Net
-from caffepy.pycaffe.process import solver_rank
 from caffepy.rng import set_random_seed
 from caffepy.solver import debug, nets, policies, snapshot
 from caffepy.solver.finite import first_not_finite
@@ -107,8 +107,13 @@ class Solver:
         """Whether the last `step` or `solve` was asked to stop."""
         return self._stopped
 
-    def add_callback(self, on_start: Callable[[], object], on_gradients_ready: Callable[[], object]) -> None:
-        """Call `on_start()` before each iteration's first pass, and `on_gradients_ready()` before its update."""
+    def add_callback(self, on_start: Any, on_gradients_ready: Callable[[], object] | None = None) -> None:
+        """Call `on_start()` before each iteration's first pass, and `on_gradients_ready()` before its update.
+
+        An NCCL alone, which has both, will do.
+        """
+        if on_gradients_ready is None:
+            on_start, on_gradients_ready = on_start.on_start, on_start.on_gradients_ready
         self._callbacks.append((on_start, on_gradients_ready))
 
     def share_weights(self, net: Net) -> None:
@@ -250,7 +255,9 @@ class Solver:
     # ---- testing
 
     def test_all(self) -> None:
-        """Test every test net, unless it is asked to stop."""
+        """Test every test net, unless it is asked to stop; of parallel solvers the first does."""
+        if solver_rank():
+            return
         for index in range(len(self.test_nets)):
             if self._stopped:
                 break
@@ -287,8 +294,12 @@ class Solver:
     def snapshot(self) -> str:
         """Write the weights and the solver's state under snapshot_prefix; the name of the .solverstate.
 
+        Of parallel solvers the first does, and the others give "".
+
         Raises MissingFileError or ProtoError where they cannot be written.
         """
+        if solver_rank():
+            return ""
         return snapshot.write(self.param, self.net, self.iter, self.current_step, self._history)
 
     def restore(self, state_file: str | PathLike[str]) -> None:

@@ -112,7 +112,7 @@ class TestTraining:
             (["solver.prototxt", "--snapshot", "a", "--weights", "b"], "but not both"),
             (["none.prototxt"], "none.prototxt: cannot be opened"),
             (["solver.prototxt", "--snapshot", "none.solverstate"], "none.solverstate: cannot be opened"),
-            (["solver.prototxt", "--gpu", "first"], "--gpu first: give the number of a GPU"),
+            (["solver.prototxt", "--gpu", "first"], "--gpu 'first': give numbers such as 0 or 0,1, or all"),
             (["solver.prototxt", "--gpu", "0"], "with --cpu, training runs on the CPU"),
             (["solver.prototxt", "--log", "none/log"], "--log none/log: cannot be written"),
         ],

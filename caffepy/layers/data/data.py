@@ -16,8 +16,10 @@ class Data(PrefetchingLayer):
     """Nothing -> data (batch_size, channels, height, width), labels (batch_size): Datum records of an LMDB or a LevelDB
     in the order of their keys, from the first again behind the last (Caffe: data_layer.cpp).
 
-    rand_skip is read and ignored, as in Caffe.
+    rand_skip is read and ignored, as in Caffe. Of n solvers that train in parallel each takes every n-th record.
     """
+
+    shared = True
 
     def batch_size(self) -> int:
         return self.param.data_param.batch_size

@@ -1,6 +1,7 @@
 """What Data, ImageData and WindowData have in common: batches made ahead on a thread."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from caffepy.blob import Arrays, Floats, Shape
 from caffepy.data.bad_records import skipping
@@ -8,9 +9,10 @@ from caffepy.data.batch_maker import BatchMaker
 from caffepy.data.prefetch import Prefetcher
 from caffepy.data.sources import Source
 from caffepy.data.transform import DataTransformer
+from caffepy.device.ranks import solver_count, solver_rank
 from caffepy.errors import DataError
 from caffepy.layer import Layer
-from caffepy.proto.caffe_pb2 import LayerParameter
+from caffepy.proto.caffe_pb2 import TRAIN, LayerParameter
 from caffepy.rng import process
 
 
@@ -26,6 +28,8 @@ class PrefetchingLayer(Layer):
     """
 
     host = True
+    shared: ClassVar[bool] = False
+    """Whether solvers that train in parallel take turns at the items; else each goes through all of them."""
 
     # ---- what a layer type writes
 
@@ -61,7 +65,8 @@ class PrefetchingLayer(Layer):
             source, transformer = self.open()
             self.transformer.seed()
             process().draw()  # Caffe's thread has a generator of its own, seeded by this draw and not used
-            maker = BatchMaker(source, transformer, batch_size, skip_bad=skipping())
+            share = (solver_rank(), solver_count()) if self.shared and self.phase == TRAIN else (0, 1)
+            maker = BatchMaker(source, transformer, batch_size, skip_bad=skipping(), share=share)
             self.prefetcher = Prefetcher(maker, self.param.data_param.prefetch)
             self.item_shape = maker.first_shape()
 
