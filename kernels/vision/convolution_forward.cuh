@@ -43,7 +43,7 @@ __device__ __forceinline__ void convolve(
       [=](int n) { return n / positions * images.top_image + n % positions; },
       [=](int m, int place, const float* values) {
         const int output = done.product * outputs + m, at = output * images.top_channel + place;
-        if (whole) finish.template write<store_vector>(top_data, output, images.top_first + at, place == 0, values);
+        if (whole) finish.of(output).template write<store_vector>(top_data, images.top_first + at, place == 0, values);
         else change<store_vector>(part + at, values, [](float, float sum) { return sum; });
       });
 }
@@ -55,6 +55,6 @@ __device__ __forceinline__ void finish_parts(
     int number, int parts, int parts_step, const Finish& finish) {
   FOR_EACH(i, count) {
     const float sum = sum_of_parts(workspace + parts, number, parts_step, i);
-    finish.template write<1>(top_data, i / inner % outputs, top_first + i, i % inner == 0, &sum);
+    finish.of(i / inner % outputs).template write<1>(top_data, top_first + i, i % inner == 0, &sum);
   }
 }

@@ -42,9 +42,8 @@ __device__ __forceinline__ void sum_staged(
   if (plane >= planes || row >= top_height || column >= top_width) return;
   const float* const weights = weight_data + output * taps;
   const float* const seen = pixels + threadIdx.y * strip * stride_h * columns + threadIdx.x * stride_w;
-  float sums[strip];
-#pragma unroll
-  for (int s = 0; s < strip; ++s) sums[s] = 0;
+  const auto finished = finish.of(output);
+  float sums[strip] = {};
 #pragma unroll(written_out)
   for (int y = 0; y < kernel_h; ++y) {
 #pragma unroll(written_out)
@@ -59,7 +58,7 @@ __device__ __forceinline__ void sum_staged(
   for (int s = 0; s < strip; ++s) {
     if (row + s >= top_height) break;
     const int position = (row + s) * top_width + column, at = plane * top_height * top_width + position;
-    finish.template write<1>(top_data, output, at, position == 0, &sums[s]);
+    finished.template write<1>(top_data, at, position == 0, &sums[s]);
   }
 }
 
@@ -81,6 +80,6 @@ __device__ __forceinline__ void sum_apart(
       if (unsigned(at_y) < unsigned(height) && unsigned(at_x) < unsigned(width))
         sum = fmaf(weight_data[output * taps + tap], pixels[at_y * width + at_x], sum);
     }
-    finish.template write<1>(top_data, output, i, i % (top_height * top_width) == 0, &sum);
+    finish.of(output).template write<1>(top_data, i, i % (top_height * top_width) == 0, &sum);
   }
 }

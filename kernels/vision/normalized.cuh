@@ -14,16 +14,30 @@ struct Normalized {
   const float *scale, *shift;
   float* kept;
 
-  // top[at + v] = what becomes of sums[v], `vector` neighbours of one output; `first` where they are its first.
-  template <int vector>
-  __device__ __forceinline__ void write(float* top, int output, int at, bool first, const float* sums) const {
+  struct Output {
+    float added, of_mean, of_variance, inverse, by, more;
+    float *mean, *variance, *kept;
+
+    template <int vector>
+    __device__ __forceinline__ void write(float* top, int at, bool first, const float* sums) const {
+      if (first) *mean = of_mean, *variance = of_variance;
+      const auto normal = [=](float, float sum) { return (sum + added - of_mean) * inverse; };
+      if (kept != nullptr) change<vector>(kept + at, sums, normal);
+      change<vector>(top + at, sums, [=](float, float sum) { return rectified(normal(0, sum) * by + more); });
+    }
+  };
+
+  __device__ __forceinline__ Output of(int output) const {
     const float factor = weight_sum[0] == 0 ? 0 : 1 / weight_sum[0];
-    const float of_mean = mean_sum[output] * factor, of_variance = variance_sum[output] * factor;
-    if (first) mean[output] = of_mean, variance[output] = of_variance;
-    const float added = bias != nullptr ? bias[output] : 0, inverse = 1 / sqrtf(of_variance + eps);
-    const float by = scale != nullptr ? scale[output] : 1, more = shift != nullptr ? shift[output] : 0;
-    const auto normal = [=](float, float sum) { return (sum + added - of_mean) * inverse; };
-    if (kept != nullptr) change<vector>(kept + at, sums, normal);
-    change<vector>(top + at, sums, [=](float, float sum) { return rectified(normal(0, sum) * by + more); });
+    const float of_variance = variance_sum[output] * factor;
+    return {bias != nullptr ? bias[output] : 0,
+            mean_sum[output] * factor,
+            of_variance,
+            rsqrtf(of_variance + eps),
+            scale != nullptr ? scale[output] : 1,
+            shift != nullptr ? shift[output] : 0,
+            mean + output,
+            variance + output,
+            kept};
   }
 };

@@ -6,10 +6,16 @@
 struct Plain {
   const float* bias;
 
-  // top[at + v] = what becomes of sums[v], `vector` neighbours of one output.
-  template <int vector>
-  __device__ __forceinline__ void write(float* top, int output, int at, bool, const float* sums) const {
-    const float added = bias != nullptr ? bias[output] : 0;
-    change<vector>(top + at, sums, [=](float, float sum) { return rectified(sum + added); });
-  }
+  // What the sums of one output take.
+  struct Output {
+    float added;
+
+    // top[at + v] = what becomes of sums[v], `vector` neighbours; `first` where they are the output's first.
+    template <int vector>
+    __device__ __forceinline__ void write(float* top, int at, bool, const float* sums) const {
+      change<vector>(top + at, sums, [=](float, float sum) { return rectified(sum + added); });
+    }
+  };
+
+  __device__ __forceinline__ Output of(int output) const { return {bias != nullptr ? bias[output] : 0}; }
 };
