@@ -77,11 +77,13 @@ __device__ __forceinline__ float factor(float x) {
 //            0 and not in memory
 template <class Source, int side, int vector, bool along_k>
 class Operand {
+  // Terms that are packed as one and lie apart in memory: a thread fetches both, in rounds that follow each other.
+  static constexpr int paired = narrow && !along_k ? 2 : 1;
   // Threads lie side by side along what neighbours in memory are, `across` pieces wide, and go on in rounds.
-  static constexpr int across = (along_k ? tile_k : side) / vector, down = along_k ? side : tile_k;
+  static constexpr int across = (along_k ? tile_k : side) / vector, down = along_k ? side : tile_k / paired;
   static constexpr int step = across < threads ? threads / across : 1;
   static constexpr int times = across < threads ? 1 : across / threads;  // rounds for a thread to get across
-  static constexpr int rounds = (down + step - 1) / step * times, lines = along_k ? rounds : times;
+  static constexpr int rounds = (down + step - 1) / step * times * paired, lines = along_k ? rounds : times;
   static_assert(across < threads ? threads % across == 0 : across % threads == 0, "threads keep to their lines");
 
   const Source source;
@@ -89,18 +91,22 @@ class Operand {
   float staged[rounds][vector];
 
   static __device__ __forceinline__ int along(int round) {
-    return (int(threadIdx.x % across) + round % times * threads) * vector;
+    return (int(threadIdx.x % across) + round / paired % times * threads) * vector;
   }
-  static __device__ __forceinline__ int beside(int round) { return int(threadIdx.x / across) + round / times * step; }
+  static __device__ __forceinline__ int pair(int round) {
+    return int(threadIdx.x / across) + round / paired / times * step;
+  }
+  static __device__ __forceinline__ int beside(int round) { return pair(round) * paired + round % paired; }
   static __device__ __forceinline__ int k(int round) { return along_k ? along(round) : beside(round); }
   static __device__ __forceinline__ int i(int round) { return along_k ? beside(round) : along(round); }
-  static __device__ __forceinline__ bool exists(int round) { return down % step == 0 || beside(round) < down; }
+  static __device__ __forceinline__ bool exists(int round) { return down % step == 0 || pair(round) < down; }
 
  public:
   // For the lines from `first` on. Those beyond the operand's last are read as the last, for sums that nobody takes.
   __device__ __forceinline__ Operand(const Source& source, int first) : source(source) {
 #pragma unroll
-    for (int l = 0; l < lines; ++l) line[l] = source.line(min(first + i(l), source.extent - (along_k ? 1 : vector)));
+    for (int l = 0; l < lines; ++l)
+      line[l] = source.line(min(first + i(l * paired), source.extent - (along_k ? 1 : vector)));
   }
 
   // From global memory to registers; terms(k) is term number k of the slab.
@@ -110,7 +116,7 @@ class Operand {
     for (int round = 0; round < rounds; ++round) {
       if (!exists(round)) continue;
       const Term term = terms(k(round));
-      const Line& at = line[round % lines];
+      const Line& at = line[round / paired % lines];
       const bool seen = source.sees(at, term);
       const auto* const from = source.data + (at.offset + source.offset(term));
       float(&to)[vector] = staged[round];
@@ -130,7 +136,7 @@ class Operand {
       if (!exists(round)) continue;
       const float(&from)[vector] = staged[round];
       if constexpr (narrow) {
-        store_packed(slab, round);
+        if (round % paired == 0) store_packed(slab, round);
         continue;
       }
       float* const to = slab.term(k(round)) + i(round);
@@ -146,13 +152,25 @@ class Operand {
  private:
   __device__ __forceinline__ void store_packed(Slab<side>& slab, int round) const {
     const float(&from)[vector] = staged[round];
+    float* const to = slab.term(k(round) / 2) + i(round);
+    if constexpr (along_k && vector == 1) {
+      reinterpret_cast<unsigned short*>(to)[k(round) % 2] = (unsigned short)packed(from[0], 0);
+    } else if constexpr (along_k) {
 #pragma unroll
-    for (int v = 0; v < vector; v += along_k && vector > 1 ? 2 : 1) {
-      const int term = k(round) + (along_k ? v : 0), line_number = i(round) + (along_k ? 0 : v);
-      float* const to = slab.term(term / 2) + line_number;
-      if constexpr (along_k && vector > 1) *to = __uint_as_float(packed(from[v], from[v + 1]));
-      else reinterpret_cast<unsigned short*>(to)[term % 2] = (unsigned short)packed(from[v], 0);
+      for (int v = 0; v < vector; v += 2) slab.term((k(round) + v) / 2)[i(round)] = two(from[v], from[v + 1]);
+    } else {
+      const float(&next)[vector] = staged[round + 1];
+      if constexpr (vector == 4) {
+        *reinterpret_cast<float4*>(to) =
+            make_float4(two(from[0], next[0]), two(from[1], next[1]), two(from[2], next[2]), two(from[3], next[3]));
+      } else {
+        *to = two(from[0], next[0]);
+      }
     }
+  }
+
+  static __device__ __forceinline__ float two(float first, float second) {
+    return __uint_as_float(packed(first, second));
   }
 };
 

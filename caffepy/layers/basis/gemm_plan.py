@@ -117,6 +117,8 @@ SPLIT = {
 }
 """The same with factors split in two, where that leaves registers enough."""
 
+NARROWING = 4.0
+"""Instructions that it takes to narrow a factor and to pack it, beside fetching it."""
 FORMATS = {"fp16": 1, "bf16": 2}
 """Numbers of 16 bits, as kernels/basis/numbers.cuh knows them."""
 
@@ -233,7 +235,9 @@ def cycles(product: Product, choice: Choice, multiprocessors: Multiprocessors) -
     tile, blocks = choice.tile, _tiles(product, choice.tile) * choice.parts
     warps = tile.threads / 32
     multiply = tile.tile_k * _multiply_cost(tile, multiprocessors.capability)
-    fetch = tile.tile_k * (tile.tile_m * product.left_cost + tile.tile_n * product.right_cost) / tile.threads
+    narrowing = NARROWING if tile.narrow else 0
+    costs = product.left_cost + narrowing, product.right_cost + narrowing
+    fetch = tile.tile_k * (tile.tile_m * costs[0] + tile.tile_n * costs[1]) / tile.threads
     issued = warps * (multiply + fetch + 80) / 4
 
     def wave(resident: int) -> float:

@@ -125,8 +125,9 @@ def test_tiles_that_tensor_cores_do_not_multiply_read_rounded_weights(number_for
 
 
 PLANTED = {
-    "terms of a pair in the other order": ("packed(from[v], from[v + 1])", "packed(from[v + 1], from[v])"),
-    "both terms in one place": ("[term % 2] =", "[0] ="),
+    "terms of a pair in the other order": ("two(from[v], from[v + 1])", "two(from[v + 1], from[v])"),
+    "of lines that lie side by side": ("two(from[1], next[1])", "two(next[1], from[1])"),
+    "both terms in one place": ("[k(round) % 2] =", "[0] ="),
     "the same terms in both halves": ("left.term(k + 4 * half) + t", "left.term(k) + t"),
     "sums of a fragment in the other order": ("sums.of[i][odd] = d[1], sums", "sums.of[i][odd] = d[2], sums"),
 }
@@ -145,9 +146,14 @@ def test_a_wrong_layout_is_seen(name, monkeypatch):
     device.set_mode_gpu()
     try:
         with asked_for("fp16"), pytest.raises(AssertionError):
-            check(tf32.Convolution("1x1, rows in fours"), "fp16", monkeypatch)
+            _check_all(["1x1, rows in fours", "3x3, groups"], monkeypatch)
     finally:
         device.use(None)
+
+
+def _check_all(cases, monkeypatch):
+    for case in cases:
+        check(tf32.Convolution(case), "fp16", monkeypatch)
 
 
 def test_what_is_not_finite(number_format, monkeypatch):
