@@ -285,3 +285,25 @@ def test_names_of_methods() -> None:
     assert saliency.named("Grad_CAM") is saliency.grad_cam
     with pytest.raises(ArgumentError, match="no method 'grad-kam'; did you mean 'grad-cam'"):
         saliency.named("grad-kam")
+
+
+ONE_PASS = ["gradient", "guided-backprop", "input-x-gradient", "lrp", "grad-cam", "full-gradient", "guided-grad-cam"]
+
+
+@pytest.mark.parametrize("method", ONE_PASS)
+def test_one_forward_pass_is_enough(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_pass(method, monkeypatch)
+
+
+@pytest.mark.parametrize("method", ["gradient", "grad-cam", "lrp"])
+def test_one_forward_pass_is_enough_on_a_gpu(method: str, gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    one_pass(method, monkeypatch)
+
+
+def one_pass(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For two images and three targets."""
+    net, seen = mixed(), []
+    run = net.forward_from_to
+    monkeypatch.setattr(net, "forward_from_to", lambda *given: (seen.append(given), run(*given))[1])
+    saliency.METHODS[method](net, IMAGES, Top(3))
+    assert len(seen) == 1
