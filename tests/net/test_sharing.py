@@ -89,7 +89,7 @@ def test_outputs_are_the_same(definition: str) -> None:
         same_outputs(full, sharing, seed)
 
 
-SMALL = {"squeezenet_v1_1": 64, "mobilenet_v2": 64, "densenet121": 64, "inception_v3": 139}
+SMALL = {"squeezenet_v1_1": 64, "resnet18": 64, "mobilenet_v2": 64, "densenet121": 64, "inception_v3": 139}
 
 
 @pytest.mark.parametrize("engine", [pytest.param("onednn", marks=needs_onednn), "numpy"])
