@@ -53,6 +53,7 @@ def run(
     batch: int = 0,
     shard: int = 0,
     workers: int = 0,
+    threads: int = 0,
     gpus: Sequence[int] = (),
     ray: str | None = None,
     resume: bool = True,
@@ -70,6 +71,7 @@ def run(
     batch     pictures in a pass; 0: as many as gain something and fit into memory
     shard     pictures of a shard, which is what a worker that ends costs; 0: 512
     workers   how many; 0: one for each GPU, or else for each core
+    threads   of each worker's passes on the CPU; 0: the cores shared out
     gpus      their numbers; none: the CPU
     ray       a Ray cluster's address, or "local"; None: processes on this machine
     resume    go on with what is in `out`, which must be of the same model, weights, source and options
@@ -81,7 +83,7 @@ def run(
     `if __name__ == "__main__":`.
     """
     job = _job(model, weights, task, out, sink, mean, scale, resize, limits, batch, strict)
-    resources = _resources(workers, gpus, ray)
+    resources = _resources(workers, threads, gpus, ray)
     return _run(job, _opened(source), resources, shard=shard, resume=resume, progress=progress)
 
 
@@ -98,11 +100,12 @@ def plan(
     limits: Limits | None = None,
     batch: int = 0,
     workers: int = 0,
+    threads: int = 0,
     gpus: Sequence[int] = (),
 ) -> Plan:
     """What `run` would cost: from the net, and a sample of 64 pictures. Nothing is kept."""
     job = _job(model, weights, task, os.curdir, sink, mean, scale, resize, limits, batch, False)
-    return _plan(job, _opened(source), _resources(workers, gpus, None))
+    return _plan(job, _opened(source), _resources(workers, threads, gpus, None))
 
 
 def _job(
@@ -135,10 +138,12 @@ def _job(
     )
 
 
-def _resources(workers: int, gpus: Sequence[int], ray: str | None) -> Resources:
-    if workers < 0:
-        raise ArgumentError(f"workers={workers}; give at least 1, or 0 for one on each GPU or core")
-    return Resources(workers, tuple(gpus), ray)
+def _resources(workers: int, threads: int, gpus: Sequence[int], ray: str | None) -> Resources:
+    if workers < 0 or threads < 0:
+        raise ArgumentError(
+            f"workers={workers}, threads={threads}; give at least 1, or 0 for as the cores and GPUs are"
+        )
+    return Resources(workers, threads, tuple(gpus), ray)
 
 
 def _opened(source: PathLike | Source) -> Source:

@@ -28,11 +28,13 @@ class Resources:
     """What a run may use: processes on this machine, or actors on Ray's.
 
     workers   how many; 0: one for each GPU, or for each core
+    threads   of each worker's passes on the CPU; 0: the cores shared out
     gpus      their numbers; none: the CPU
     ray       the address of a cluster, or "local"; None: processes
     """
 
     workers: int = 0
+    threads: int = 0
     gpus: tuple[int, ...] = ()
     ray: str | None = None
 
@@ -43,7 +45,8 @@ class Resources:
         each = max(1, cores // count)
         if self.gpus:
             return [replace(job, device=self.gpus[i % len(self.gpus)], decoders=each) for i in range(count)]
-        return [replace(job, threads=each, decoders=each)] * count
+        own = self.threads or each
+        return [replace(job, threads=own, decoders=own)] * count
 
 
 def run(

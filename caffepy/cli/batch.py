@@ -44,6 +44,7 @@ _TASKS = "--classify, --blobs, --saliency, --detect or --function"
 @click.option("--batch", "at_once", type=click.IntRange(1), help="Pictures in a pass. [default: as memory allows]")
 @click.option("--shard", type=click.IntRange(1), default=512, show_default=True, help="Pictures written at once.")
 @click.option("--workers", type=click.IntRange(1), help="How many. [default: one for each GPU, or core]")
+@click.option("--threads", type=click.IntRange(1), help="Of each worker on the CPU. [default: the cores shared out]")
 @click.option("--gpu", metavar="0,1|all", help="Run on these GPUs. [default: on the CPU]")
 @click.option("--ray", metavar="ADDRESS|local", help="Run on a Ray cluster, or on a Ray of this machine.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on with what is in the folder.")
@@ -66,6 +67,7 @@ def batch(model: str, files: tuple[str, ...], out: str | None, plan: bool, as_js
         "sink": kind or ("png" if draw else "parquet"),
         "batch": options.pop("at_once") or 0,
         "workers": options.pop("workers") or 0,
+        "threads": options.pop("threads") or 0,
         "gpus": gpus.usable(given) if (given := options.pop("gpu")) else (),
         **{name: options.pop(name) for name in ("mean", "scale", "resize", "limits")},
     }

@@ -99,9 +99,8 @@ def test_a_wait_for_what_others_hold_is_said(tmp_path, monkeypatch, caplog):
             ray.kill(holder)
 
         threading.Thread(target=release, daemon=True).start()
-        summary = batch.run(
-            model, weights, tmp_path / "pictures", tmp_path / "out", batch.Blobs(("fc",)), workers=1, ray="auto"
-        )
+        given = model, weights, tmp_path / "pictures", tmp_path / "out", batch.Blobs(("fc",))
+        summary = batch.run(*given, workers=1, threads=1, ray="auto")
     finally:
         ray.shutdown()
     assert summary.rows == 20
