@@ -55,6 +55,7 @@ __device__ __forceinline__ void finish_parts(
     int number, int parts, int parts_step, const Finish& finish) {
   FOR_EACH(i, count) {
     const float sum = sum_of_parts(workspace + parts, number, parts_step, i);
-    finish.of(i / inner % outputs).template write<1>(top_data, top_first + i, i % inner == 0, &sum);
+    const int output = i / inner % outputs;
+    finish.of(output).template write<1>(top_data, top_first + i, i == output * inner, &sum);
   }
 }

@@ -58,7 +58,7 @@ __device__ __forceinline__ void sum_staged(
   for (int s = 0; s < strip; ++s) {
     if (row + s >= top_height) break;
     const int position = (row + s) * top_width + column, at = plane * top_height * top_width + position;
-    finished.template write<1>(top_data, at, position == 0, &sums[s]);
+    finished.template write<1>(top_data, at, at == output * top_height * top_width, &sums[s]);
   }
 }
 
@@ -80,6 +80,6 @@ __device__ __forceinline__ void sum_apart(
       if (unsigned(at_y) < unsigned(height) && unsigned(at_x) < unsigned(width))
         sum = fmaf(weight_data[output * taps + tap], pixels[at_y * width + at_x], sum);
     }
-    finish.of(output).template write<1>(top_data, i, i % (top_height * top_width) == 0, &sum);
+    finish.of(output).template write<1>(top_data, i, i == output * top_height * top_width, &sum);
   }
 }

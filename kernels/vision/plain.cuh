@@ -10,7 +10,7 @@ struct Plain {
   struct Output {
     float added;
 
-    // top[at + v] = what becomes of sums[v], `vector` neighbours; `first` where they are the output's first.
+    // top[at + v] = what becomes of sums[v], `vector` neighbours; `first` where they are the output's very first.
     template <int vector>
     __device__ __forceinline__ void write(float* top, int at, bool, const float* sums) const {
       change<vector>(top + at, sums, [=](float, float sum) { return rectified(sum + added); });
