@@ -17,14 +17,15 @@ from google.protobuf.message import Message
 import caffepy as caffe
 from caffepy.filler import FILLERS
 from caffepy.layer import TYPES, Layer
+from caffepy.limits import Limits
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import BlobShape, LayerParameter, NetParameter
 from tests.fuzz.draw import Draw
 
 VALUES = 0.0, 0.5, -1.0, 1.0, 1.9999999, 3.0, 1e-40, 1e30, 2.0**31, 2.0**40, np.inf, -np.inf, np.nan
 """What labels, numbers of boxes, indices and pixels may be."""
-MEMORY = 64 << 20
-"""Bytes that a drawn net may take."""
+LIMITS = Limits(allowed=(), memory=64 << 20, work=10**9)
+"""What a drawn net may do."""
 NOT_DRAWN = {"Python"}
 """Its code is the user's."""
 
@@ -230,7 +231,7 @@ def run(data: bytes) -> None:
     """Build the net of an input and run it: forward, backward, gradient, after new data and a new shape too."""
     param, draw = drawn(data)
     caffe.set_cpu_engine(draw.choice(("numpy", "auto")))
-    with caffe.Net(param, draw.choice((caffe.TEST, caffe.TRAIN)), untrusted=True, memory_limit=MEMORY) as net:
+    with caffe.Net(param, draw.choice((caffe.TEST, caffe.TRAIN)), limits=LIMITS) as net:
         _passes(draw, net)
         _passes(draw, net)
         if net.inputs and draw.one_in(2):

@@ -13,6 +13,7 @@ import caffepy as caffe
 from caffepy import draw
 from caffepy.data.transform import read_mean as training_mean
 from caffepy.interop import safetensors
+from caffepy.limits import Limits
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import NetParameter
 from caffepy.proto.caffemodel import open_weights
@@ -21,6 +22,8 @@ from caffepy.saliency.preprocess import read_mean
 from caffepy.solver import snapshot
 from tests.fuzz.nets import VALUES
 
+LIMITS = Limits(allowed=(), work=10**9)
+"""Of models: a second's work and no more, and no memory beyond the process's."""
 FEW = 20
 """Nets of more layers run once."""
 
@@ -70,21 +73,26 @@ def each(calls: list[Callable[[], object]]) -> None:
         raise refused
 
 
-def model(path: str) -> None:
-    """A definition in text: drawn, built and used in both phases, as an untrusted one and as an own one."""
+def drawn(path: str) -> None:
+    """A definition in text, as a picture, and written again."""
     param = prototxt.read(path, NetParameter)
     prototxt.format(param)
+    each([lambda kind=kind: draw.draw_net(param, "LR", kind) for kind in ("svg", "dot")])
 
-    def picture() -> None:
-        for kind in ("svg", "dot"):
-            draw.draw_net(param, "LR", kind)
 
-    def trusted() -> None:
-        if not any(layer.type == "Python" for layer in param.layer):
-            caffe.Net(path, caffe.TEST)
+def model(path: str, phase: int = caffe.TEST) -> None:
+    """A definition in text: built and used, as an untrusted one."""
+    use(caffe.Net(path, phase, limits=LIMITS))
 
-    uses = [lambda phase=phase: use(caffe.Net(path, phase, untrusted=True)) for phase in (caffe.TEST, caffe.TRAIN)]
-    each([picture, trusted, *uses])
+
+def trained(path: str) -> None:
+    """The same for training; and without distrust, as pycaffe's own scripts build it, if it has no code of its own."""
+    each([lambda: model(path, caffe.TRAIN), lambda: _trusted(path)])
+
+
+def _trusted(path: str) -> None:
+    if not any(layer.type == "Python" for layer in prototxt.read(path, NetParameter).layer):
+        caffe.Net(path, caffe.TEST)
 
 
 def net(line: str) -> None:
@@ -92,7 +100,7 @@ def net(line: str) -> None:
     param = prototxt.parse(line, NetParameter)
     for engine in ("numpy", "auto"):
         caffe.set_cpu_engine(engine)
-        each([lambda phase=phase: use(caffe.Net(param, phase, untrusted=True)) for phase in (caffe.TEST, caffe.TRAIN)])
+        each([lambda phase=phase: use(caffe.Net(param, phase, limits=LIMITS)) for phase in (caffe.TEST, caffe.TRAIN)])
 
 
 def solver(path: str) -> None:
@@ -129,7 +137,7 @@ def weights(path: str) -> None:
 
 def caffemodel(path: str) -> None:
     """A binary file: its weights, and the net that it defines."""
-    each([lambda: weights(path), lambda: use(caffe.Net(path, caffe.TEST, untrusted=True))])
+    each([lambda: weights(path), lambda: use(caffe.Net(path, caffe.TEST, limits=LIMITS))])
 
 
 def mean(path: str) -> None:
@@ -158,7 +166,9 @@ def anything(path: str) -> None:
 
 
 TARGETS: dict[str, Callable[[str], object]] = {
+    "drawn": drawn,
     "model": model,
+    "trained": trained,
     "net": net,
     "solver": solver,
     "weights": weights,
@@ -168,7 +178,7 @@ TARGETS: dict[str, Callable[[str], object]] = {
     "anything": anything,
 }
 BY_ENDING = {
-    ".prototxt": ("model", "solver", "anything"),
+    ".prototxt": ("drawn", "model", "trained", "solver", "anything"),
     ".caffemodel": ("caffemodel", "anything"),
     ".h5": ("weights", "anything"),
     ".binaryproto": ("mean", "anything"),
