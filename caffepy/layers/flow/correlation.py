@@ -68,6 +68,8 @@ class Correlation(Layer):
         first, patches = self.expect_axes(bottom_shapes, 0, 4), self.patches
         if bottom_shapes[1] != first:
             raise self.error(f"the bottoms must have one shape, got {first} and {bottom_shapes[1]}")
+        if not first[1]:
+            raise self.error(f"the bottoms, of shape {first}, have no channels")
         self.sizes: tuple[int, int] = first[2], first[3]
         rooms = [e - 2 * b - patches.kernel_size + 1 for e, b in zip(self.sizes, self.border, strict=True)]
         if min(rooms) < 1:

@@ -37,6 +37,8 @@ class MVN(Layer):
         if len(bottom) > 4:
             raise self.error(f"bottom {self.param.bottom[0]!r} must have 4 axes at most, got shape {bottom}")
         top = (*bottom, *[1] * (4 - len(bottom)))
+        if top != bottom and self.runs_in_place:
+            raise self.error(f"its top has 4 axes, its bottom has shape {bottom}: give its top another name")
         rows = top[0] if self.across_channels else top[0] * top[1]
         self.extent = 1, rows, math.prod(top) // max(rows, 1)  # to BatchNorm's operations a row is a channel
         self.mean, self.variance, self.product = (self.state(name, (rows,)) for name in ("mean", "variance", "product"))

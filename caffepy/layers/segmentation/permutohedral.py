@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from caffepy.blob import Floats
 
 Places = NDArray[np.int64]
+_FARTHEST = 2.0**32
+"""Standard deviations from 0: further off, double precision misses the simplex."""
 
 
 class Lattice:
@@ -65,6 +67,8 @@ def _simplex(features: Floats) -> tuple[Places, Places, Floats]:
     axes = np.arange(1, d + 1)
     factors = math.sqrt(2 / 3) * (d + 1) / np.sqrt(axes * (axes + 1))
     scaled = features.astype(np.float64) * factors  # float32 would miss the simplex of features far from 0
+    if not (np.abs(scaled) < _FARTHEST).all():
+        raise OverflowError("whose features are no numbers, or out of reach")
     elevated = np.zeros((n, d + 1))
     elevated[:, :d] = np.cumsum(scaled[:, ::-1], axis=1)[:, ::-1]
     elevated[:, 1:] -= axes * scaled

@@ -67,6 +67,8 @@ class BaseConvolution(Layer):
         for name, shape in zip(self.param.bottom, bottom_shapes, strict=True):
             if shape != first:
                 raise self.error(f"all bottoms must have one shape, got {first} and {shape} in {name!r}")
+        if not math.prod(first[self.axis + 1 :]):
+            raise self.error(f"bottom shape {first} is a picture without pixels; it needs 1 x 1 at least")
 
     def reserve(self, num: int, extent: Shape, positions: int) -> None:
         """Ask for the workspace that the operations need for `num` images of that extent."""

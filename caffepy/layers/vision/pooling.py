@@ -61,6 +61,8 @@ class Pooling(Layer):
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         bottom = bottom_shapes[0]
+        if not math.prod(bottom[2:]):
+            raise self.error(f"bottom shape {bottom} is a picture without pixels; it needs 1 x 1 at least")
         if self.box:
             self.expect_axes(bottom_shapes, 0, 2 + len(self.box.kernel))
             steps, pooled_axes = steps_of(self.box, bottom, round_up=self.round_up)

@@ -181,6 +181,8 @@ def wanted(layer: Resize, p: ResizeToParameter, bottom: Shape) -> tuple[Shape, t
     if p.HasField("output_height") and p.HasField("output_width"):
         height, width = p.output_height, p.output_width
     elif p.HasField("scale_height") and p.HasField("scale_width"):
+        if not all(0 < scale < np.inf for scale in (p.scale_height, p.scale_width)):
+            raise layer.error(f"scale_height: {p.scale_height:g} and scale_width: {p.scale_width:g} must be above 0")
         height, width = int(bottom[1 if last else 2] * p.scale_height), int(bottom[2 if last else 3] * p.scale_width)
     else:
         raise layer.error("give output_height and output_width, or scale_height and scale_width")

@@ -114,6 +114,10 @@ def test_darknet():
         ('type: "Interp" interp_param { pad_beg: -3 }', "pad_beg: -3 and pad_end: 0 leave nothing"),
         ('type: "Interp" interp_param { zoom_factor: 0 }', "shrink_factor: 1, zoom_factor: 0: give 1 at least"),
         ('type: "Interp" interp_param { height: 0 width: 5 }', "the top would be 0 x 5 for bottom shape"),
+        (
+            'type: "ResizeBilinear" resize_bilinear_param { scale_height: 2 scale_width: nan }',
+            "scale_height: 2 and scale_width: nan must be above 0",
+        ),
         ('type: "ResizeBilinear"', "give output_height and output_width, or scale_height and scale_width"),
         (
             'type: "ResizeBilinear" resize_bilinear_param { align_corners: true half_pixel_centers: true }',
