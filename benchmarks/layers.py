@@ -25,7 +25,7 @@ def measure(settings: Settings) -> dict[str, Any]:
     for net in settings.nets:
         if settings.late(f"layers: {case.title(net)}"):
             continue
-        with prepared(net) as folder:
+        with settings.noting(f"layers: {case.title(net)}"), prepared(net) as folder:
             for batch in settings.batches[:1]:
                 case.write(net, batch, folder)
                 what = f"layers of {case.title(net)}, batch {batch}"

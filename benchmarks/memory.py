@@ -19,7 +19,7 @@ def measure(settings: Settings) -> dict[str, list[dict[str, Any]]]:
     for net in settings.nets:
         if settings.late(f"memory: {case.title(net)}"):
             continue
-        with prepared(net) as folder:
+        with settings.noting(f"memory: {case.title(net)}"), prepared(net) as folder:
             batch = settings.batches[-1]
             case.write(net, batch, folder)
             for way in ("forward", "gradient"):

@@ -26,12 +26,12 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
     for net in [net for net in settings.nets if net in SMALL] or settings.nets:
         if settings.late(f"shared-machine: {case.title(net)}"):
             continue
-        with prepared(net) as folder:
+        with settings.noting(f"shared-machine: {case.title(net)}"), prepared(net) as folder:
             case.write(net, 1, folder)
             with engines(names, folder, settings, f"shared-machine: {case.title(net)}") as started:
                 entry = _net({name: engine for name, (engine, _) in started.items()}, min(3, settings.rounds))
-        found.append({"net": case.title(net)} | entry)
-        print(line(found[-1]), flush=True)
+            found.append({"net": case.title(net)} | entry)
+            print(line(found[-1]), flush=True)
     return found
 
 

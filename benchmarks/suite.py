@@ -41,6 +41,14 @@ class Settings:
         self.notes.append(f"{what}: left out, the time was over")
         return True
 
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Whatever goes wrong meanwhile is noted, and what comes next is measured all the same."""
+        try:
+            yield
+        except Exception as error:
+            self.notes.append(f"{what}: {type(error).__name__}: {error}")
+
     def python_of(self, engine: str) -> dict[str, str]:
         """The interpreter that runs it, as an argument of Engine."""
         return {"python": self.peers[engine].python} if engine in self.peers else {}

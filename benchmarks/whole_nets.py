@@ -19,8 +19,10 @@ def measure(settings: Settings) -> list[dict[str, Any]]:
             continue
         with prepared(net) as folder:
             for batch in settings.batches:
-                if not settings.late(f"nets: {case.title(net)}, batch {batch}"):
-                    found += _net(net, batch, folder, settings)
+                what = f"nets: {case.title(net)}, batch {batch}"
+                if not settings.late(what):
+                    with settings.noting(what):
+                        found += _net(net, batch, folder, settings)
     return found
 
 

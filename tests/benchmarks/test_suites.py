@@ -90,6 +90,20 @@ def test_a_suite_that_fails_is_told_and_others_go_on(
     assert "train: RuntimeError: no such thing" in capsys.readouterr().out
 
 
+def test_a_net_that_fails_leaves_the_others(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    once = whole_nets._net
+
+    def fails(name: str, batch: int, *rest: object) -> list:
+        if batch == 1:
+            raise RuntimeError("the worker died")
+        return once(name, batch, *rest)
+
+    monkeypatch.setattr(whole_nets, "_net", fails)
+    found = Settings(nets=[net], batches=[1, 2], threads=1, rounds=1, peers={}, ways=("forward",))
+    assert [entry["batch"] for entry in whole_nets.measure(found)] == [2]
+    assert found.notes == ["nets: small, batch 1: RuntimeError: the worker died"]
+
+
 def test_wrong_results_are_not_timed(tmp_path: Path) -> None:
     class Told:
         def __init__(self, name: str, values: list[float]) -> None:
