@@ -28,8 +28,11 @@ class Regions(Layer):
         if len(regions) < 2 or math.prod(regions[1:]) != 5:
             raise self.error(f"bottom 1 must have 5 numbers for each region, item, x1, y1, x2, y2, got shape {regions}")
         self.regions = regions[0]
-        if self.regions and not self.items:
-            raise self.error(f"bottom {self.param.bottom[0]!r} has no items, and there are {self.regions} regions")
+        if self.regions and not self.items * self.height * self.width:
+            raise self.error(
+                f"there are {self.regions} regions of nothing: bottom {self.param.bottom[0]!r} has shape "
+                f"{bottom_shapes[0]}"
+            )
         self.wrong: State = self.state("wrong", (1,), np.int32)
         self.item: State = self.state("item", (1,))
 

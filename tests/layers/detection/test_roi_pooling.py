@@ -126,7 +126,8 @@ def test_an_item_that_is_not_there(text, channels, item):
         (ROI, [(1, 2, 3), (1, 5)], "bottom 'bottom0' must have 4 axes"),
         (ROI, [(1, 2, 3, 4), (1, 4)], "bottom 1 must have 5 numbers for each region"),
         ('type: "PSROIPooling"', [(1, 2, 3, 4), (1, 5)], "give output_dim, group_size and spatial_scale, got 0, 0, 0"),
-        (ROI, [(0, 12, 3, 4), (1, 5)], "bottom 'bottom0' has no items, and there are 1 regions"),
+        (ROI, [(0, 12, 3, 4), (1, 5)], r"1 regions of nothing: bottom 'bottom0' has shape \(0, 12, 3, 4\)"),
+        (ROI, [(1, 12, 3, 0), (1, 5)], r"1 regions of nothing: bottom 'bottom0' has shape \(1, 12, 3, 0\)"),
         (PSROI, [(1, 12, 3, 4), (1, 5)], "must have output_dim . group_size.2 channels, 18"),
     ],
 )
