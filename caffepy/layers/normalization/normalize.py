@@ -192,7 +192,7 @@ def _lengths(sums: Floats, num: int, how: How) -> Floats:
     """(num, 1, 1 or inner)"""
     length = sums + np.float32(how.eps)
     root: Floats = length if how.absolute else np.sqrt(length)
-    return root.reshape(num, 1, root.size // max(1, num))
+    return root.reshape(num, 1, root.size // num if num else 1)
 
 
 def _scales(scale_data: Floats | None, channels: int) -> Floats:
