@@ -16,6 +16,7 @@
     ├── ArgumentError           (TypeError, ValueError)   a call's arguments are of the wrong kind, number or shape
     │   └── ImageError          (OSError)       a file that is not a picture
     ├── StateError              (RuntimeError)  a call that this moment does not allow
+    ├── InternalError           (RuntimeError)  a fault of caffepy itself; the cause is what Python raised
     ├── KernelError             (TypeError)     an operation misdeclared or miscalled
     └── DeviceError             (RuntimeError)  a mode or device this machine cannot give
 
@@ -97,6 +98,10 @@ class ImageError(ArgumentError, OSError):
 
 class StateError(CaffeError, RuntimeError):
     """A call that this moment does not allow."""
+
+
+class InternalError(CaffeError, RuntimeError):
+    """A fault of caffepy itself, told as one of its errors all the same: its cause is what Python raised."""
 
 
 class KernelError(CaffeError, TypeError):

@@ -101,13 +101,15 @@ def _child(target, path: str, write: int) -> None:
 
 def said(target, what) -> str:
     """The kind of outcome and the exception, after a space."""
-    from caffepy.errors import CaffeError
+    from caffepy.errors import CaffeError, InternalError
 
     try:
         target(what)
-    except CaffeError as error:
-        return f"refused {type(error).__name__}: {str(error)[:500]}"
-    except BaseException as error:  # whatever it is, it is what the trial is to find
+    except BaseException as error:
+        if isinstance(error, CaffeError) and not isinstance(error, InternalError):
+            return f"refused {type(error).__name__}: {str(error)[:500]}"
+        if isinstance(error, InternalError) and error.__cause__ is not None:
+            error = error.__cause__  # whatever it is, it is what the trial is to find
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next

@@ -163,11 +163,13 @@ def _means(
 
 def tried(call: Callable[[bytes], object], data: bytes) -> Outcome:
     """What became of one input, and at which line of the package."""
-    from caffepy.errors import CaffeError
+    from caffepy.errors import CaffeError, InternalError
 
     with _in_time():
         try:
             call(data)
+        except InternalError as error:
+            return "foreign", f"{str(error)[:80]} {_place(error.__cause__ or error)}"
         except CaffeError as error:
             return "refused", _place(error)
         except Late as error:

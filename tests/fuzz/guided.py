@@ -17,7 +17,7 @@ def main() -> None:
     except ImportError as error:
         sys.exit(f"Atheris is not installed ({error}): pip install atheris, or use python -m tests.fuzz.campaign")
     with atheris.instrument_imports(include=["caffepy"]):
-        from caffepy.errors import CaffeError
+        from caffepy.errors import CaffeError, InternalError
         from tests.fuzz import nets
         from tests.fuzz.readers import READERS
     warnings.simplefilter("ignore")
@@ -32,6 +32,8 @@ def main() -> None:
     def one(data: bytes) -> None:
         try:
             call(data)
+        except InternalError:
+            raise
         except CaffeError:
             return
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
-from caffepy import coord_map
+from caffepy import coord_map, draw
 from caffepy import layers as L
 from caffepy import params as P
 from caffepy.net_spec import Top
@@ -371,5 +371,5 @@ def test_coordinates_in_three_dimensions_and_crops() -> None:
 def test_the_rest() -> None:
     assert {"Convolution", "InnerProduct", "Data"} <= set(caffe.layer_type_list())
     assert not caffe.has_nccl() or isinstance(caffe.NCCL.new_uid(), bytes)
-    drawn = caffe.draw.draw_net(prototxt.parse(TRAINED, caffe.proto.caffe_pb2.NetParameter), "LR", ext="svg")
+    drawn = draw.draw_net(prototxt.parse(TRAINED, caffe.proto.caffe_pb2.NetParameter), "LR", ext="svg")
     assert b"InnerProduct" in drawn
