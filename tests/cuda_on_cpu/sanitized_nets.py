@@ -13,7 +13,7 @@ import numpy as np
 import caffepy
 from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import TEST, TRAIN, NetParameter, Phase
-from caffepy.saliency import METHODS, Method, channel_maximum, lrp
+from caffepy.saliency import METHODS, Ascent, Method, channel_maximum, lrp, transfer_style, visualize_class
 from tests.cuda_on_cpu import enable
 from tests.kernels.recording import recording
 from tests.kernels.test_compile import RARE
@@ -38,6 +38,17 @@ layer { name: "conv" type: "Convolution" bottom: "data" top: "conv"
         convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" std: 0.3 } } }
 layer { name: "lrn" type: "LRN" bottom: "conv" top: "lrn" lrn_param { local_size: 3 } }
 layer { name: "fc" type: "InnerProduct" bottom: "lrn" top: "fc"
+        inner_product_param { num_output: 6 weight_filler { type: "gaussian" std: 0.3 } } }
+"""
+
+WITH_GATE = """
+layer { name: "data" type: "Input" top: "data" input_param { shape { dim: 1 dim: 3 dim: 5 dim: 4 } } }
+layer { name: "a" type: "Convolution" bottom: "data" top: "a"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" std: 0.3 } } }
+layer { name: "b" type: "Convolution" bottom: "data" top: "b"
+        convolution_param { num_output: 4 kernel_size: 3 weight_filler { type: "gaussian" std: 0.3 } } }
+layer { name: "gated" type: "Eltwise" bottom: "a" bottom: "b" top: "gated" eltwise_param { operation: PROD } }
+layer { name: "fc" type: "InnerProduct" bottom: "gated" top: "fc"
         inner_product_param { num_output: 6 weight_filler { type: "gaussian" std: 0.3 } } }
 """
 
@@ -107,6 +118,12 @@ def other_packages() -> None:
         _explained(method, MIXED, **{name: value for name, value in few.items() if name in known})
     _explained(lrp, NORMALIZED, composite="epsilon-gamma")
     _explained(METHODS["deeplift"], WITH_LRN)
+    _explained(METHODS["deeplift"], WITH_GATE)
+    step = Ascent(steps=1, jitter=1)
+    picture = noise(1, 3, 5, 4)
+    visualize_class(make(WITH_LRN), 1, ascent=step)
+    styled = {"content_layers": {"conv": 1.0}, "style_layers": {"conv": 1.0}}
+    transfer_style(make(WITH_LRN), picture, picture, **styled, ascent=step)
     for kind, more in TYPES.items():
         param = settings(f'type: "{kind}" {more} clip_gradients: 0.01', net="")
         param.net_param.CopyFrom(prototxt.parse(NET, NetParameter))
