@@ -6,12 +6,12 @@ lengthen), the process's peak of memory, and that less what it took before the f
 
 import gc
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import resident
 from benchmarks.nets import NETS
 from benchmarks.runs import CLASS, build
 
@@ -136,9 +136,9 @@ def freed(net: Any) -> None:
 
 
 def peak_mb() -> float:
-    """The process's greatest resident size so far."""
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size / (1 << 20) if sys.platform == "darwin" else size / 1024
+    """The program's greatest resident size so far; 0 where the system does not tell. Not getrusage's, which starts from
+    what the process that began this one had."""
+    return (resident.peak() or 0) / 1e6
 
 
 def main() -> None:
