@@ -54,11 +54,20 @@ def _head(entry: dict[str, Any]) -> str:
     versions = ", ".join(
         f"{TITLES.get(name, name)} {machine[name]}" for name in (*TITLES, "captum") if machine.get(name)
     )
-    notes = "".join(f" {note[0].upper()}{note[1:]}." for note in entry["notes"])
+    notes = "".join(f" {note[0].upper()}{note[1:]}." for note in _together(entry["notes"]))
     return (
         f"{entry['date']}, {machine['processor']}, {entry['threads']} threads, Python {machine['python']}, "
         f"{versions}.{notes}"
     )
+
+
+def _together(notes: Sequence[str]) -> list[str]:
+    """Notes that say the same of several things as one."""
+    of: dict[str, list[str]] = {}
+    for note in notes:
+        what, _, said = note.rpartition(": ")
+        of.setdefault(said, []).append(what)
+    return [f"{'; '.join(filter(None, whats))}: {said}" if any(whats) else said for said, whats in of.items()]
 
 
 def table_of(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
