@@ -9,6 +9,7 @@ import numpy as np
 from caffepy.blob import Floats, SyncedArray
 from caffepy.errors import ArgumentError
 from caffepy.net import Net
+from caffepy.net.execution import Execution
 
 
 class _Weights:
@@ -37,14 +38,16 @@ class _Weights:
         self.touched.clear()
 
 
-_known: weakref.WeakKeyDictionary[Net, _Weights] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Execution, _Weights] = weakref.WeakKeyDictionary()
+"""By what a net drops when it is closed, and its weights with it."""
 
 
 def check_weights(net: Net) -> None:
     """Raise ArgumentError for weights that are not finite; pooling and rectifiers would hide some of them."""
-    weights, storages = _known.get(net), {b.data_storage for layer in net.execution.layers for b in layer.blobs}
+    weights = _known.get(net.execution)
+    storages = {blob.data_storage for layer in net.execution.layers for blob in layer.blobs}
     if weights is None or storages != weights.where.keys():
-        _known[net] = weights = _Weights(net)
+        _known[net.execution] = weights = _Weights(net)
     weights.check()
 
 
