@@ -69,8 +69,11 @@ def _spell_convolution(window: ConvolutionParameter) -> list[str]:
     notes = []
     for shape, name in _SHAPES.items():
         if window.HasField(shape):
+            sizes = list(getattr(window, shape).dim)
+            if any(not 0 <= size < 1 << 32 for size in sizes):  # which protobuf 4 would take
+                raise ValueError(f"{shape} is {sizes}")
             del getattr(window, name)[:]
-            getattr(window, name).extend(getattr(window, shape).dim)
+            getattr(window, name).extend(sizes)
             window.ClearField(shape)
             notes.append(f"{shape} upgraded to {name}")
     holes = [window.hole] * 2 if window.HasField("hole") else [window.hole_h or 1, window.hole_w or 1]

@@ -55,6 +55,7 @@ def test_a_function_of_ones_own(made, tmp_path):
 
 
 def test_a_plan_says_what_it_costs_and_writes_nothing(made, tmp_path):
+    pytest.importorskip("pyarrow", reason="its sink is Parquet")
     before = sorted(tmp_path.iterdir())
     said = json.loads(run(made, made["pictures"], "--blobs", "fc", "--plan", "--json", "--workers", "3").stdout)
     assert (said["pictures"], said["sample"], said["unreadable_in_sample"], said["workers"]) == (6, 6, 1, 3)
