@@ -114,10 +114,11 @@ def opened(
 ) -> Model:
     """A net from files, for one picture at a time.
 
-    names   what the files are called in the Python lines, where they are copies: of model, weights and labels
+    names   what the files are called in the Python lines, where they are copies: of those of model, weights and labels
+            that are given
     """
     net = Net(model, TEST, weights=weights, limits=limits)
-    called = [*names, *(fspath(path) for path in (model, weights, labels)[len(names) :] if path)]
+    called = list(names) or [fspath(path) for path in (model, weights, labels) if path]
     lines = ["import caffepy", "from caffepy import saliency", "from caffepy.explore import looks", ""]
     lines.append(f"net = caffepy.Net({called[0]!r}, caffepy.TEST" + (f", weights={called[1]!r})" if weights else ")"))
     if net.inputs and net.blob(net.inputs[0]).shape[1:2] in ((1,), (3,)) and len(net.blob(net.inputs[0]).shape) == 4:

@@ -173,6 +173,16 @@ def test_a_model_of_files(client, api: str, tmp_path: Path, monkeypatch) -> None
         assert np.array_equal(decoded(answer["png"]), np.asarray(made))
 
 
+def test_labels_of_weights_that_hold_their_definition(client, api: str, tmp_path: Path) -> None:
+    _, weights = saved(tmp_path, branches(1))
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join("abcdefg"))
+    assert open_model(client, api, weights, labels).json()["model"]["labels"] == list("abcdefg")
+    python = client.get(f"{api}/filters", params={"layer": "conv1"}).json()["python"]
+    assert "caffepy.Net('net.caffemodel', caffepy.TEST)" in python
+    assert "saliency.read_labels('labels.txt')" in python
+
+
 # ---- bad input
 
 
