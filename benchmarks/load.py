@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import caffepy
+from benchmarks import resident
 from caffepy.zoo.nets import caffenet
 
 
@@ -44,18 +45,12 @@ def peak_extra_memory(path: str) -> int | None:
     None where the system does not tell (it is read from Linux's /proc).
     """
     net = caffepy.Net(caffenet(1), caffepy.TEST)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        return None
-    before = _status("VmRSS")
+    net.copy_from(path)  # weights of zeros take no memory before somebody writes them
+    resident.forget_peak()
+    before = resident.now()
     net.copy_from(path)
-    return _status("VmHWM") - before
-
-
-def _status(field: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+    peak = resident.peak()
+    return None if before is None or peak is None else peak - before
 
 
 if __name__ == "__main__":
