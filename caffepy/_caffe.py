@@ -4,9 +4,10 @@ from typing import Any
 
 import caffepy
 from caffepy.blob import Blob, BlobVec
-from caffepy.proto.caffe_pb2 import LayerParameter
+from caffepy.proto.caffe_pb2 import LayerParameter, SolverParameter
+from caffepy.solver import Solver
 
-__all__ = ["Blob", "BlobVec", "LayerParameter"]
+__all__ = ["Blob", "BlobVec", "LayerParameter", "Solver", "SolverParameter"]
 
 BoolVec = DtypeVec = IntVec = LayerVec = NetVec = RawBlobVec = StringVec = list
 

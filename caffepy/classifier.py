@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from caffepy import io
 from caffepy.errors import ArgumentError
+from caffepy.io.pictures import Array
 from caffepy.pycaffe.arguments import Path
 from caffepy.pycaffe.picture_net import PictureNet
 
@@ -39,18 +40,20 @@ class Classifier(PictureNet):
                 f"{tuple(self.crop_dims.tolist())}"
             )
 
-    def predict(self, inputs: Sequence[npt.ArrayLike], oversample: bool = True) -> io.Array:
+    def predict(self, inputs: Sequence[npt.ArrayLike], oversample: bool = True) -> Array:
         """The net's output for each picture (height, width, channels): (N, classes).
 
         oversample  average over the four corners, the centre, and their mirrors; else the centre's output, in the
                     output blob's own shape
         """
+        if isinstance(inputs, np.ndarray) and inputs.ndim == 3:
+            raise ArgumentError("Classifier.predict: expected a list of pictures, found one: give predict([picture])")
         pictures = [io.resize_image(picture, self.image_dims.tolist()) for picture in inputs]
         if not pictures:
             raise ArgumentError("Classifier.predict: no pictures given; expected a list of (height, width, channels)")
         if oversample:
             outputs = self.outputs_of(list(io.oversample(pictures, self.crop_dims.tolist())))
-            means: io.Array = outputs.reshape(len(pictures), 10, -1).mean(axis=1)
+            means: Array = outputs.reshape(len(pictures), 10, -1).mean(axis=1)
             return means
         (top, left), (height, width) = (self.image_dims - self.crop_dims) // 2, self.crop_dims
         return self.outputs_of([picture[top : top + height, left : left + width] for picture in pictures])

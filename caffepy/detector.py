@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from caffepy.errors import ArgumentError
-from caffepy.io import Array, load_image, resize_image
+from caffepy.io import load_image, resize_image
+from caffepy.io.pictures import Array
 from caffepy.pycaffe.arguments import Path
 from caffepy.pycaffe.picture_net import PictureNet
 

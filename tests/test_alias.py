@@ -113,7 +113,7 @@ def test_what_is_not_there() -> None:
     with pytest.raises(ModuleNotFoundError, match="nonsense"):
         importlib.import_module("caffe.nonsense")
     with pytest.raises(ModuleNotFoundError, match="is not a package"):
-        importlib.import_module("caffe.io.nonsense")
+        importlib.import_module("caffe.classifier.nonsense")
 
 
 def test_a_real_caffe_earlier_on_the_path_wins(tmp_path: Path) -> None:
@@ -161,6 +161,8 @@ def test_the_compiled_module_has_pycaffes_names() -> None:
     assert isinstance(caffepy.Layer().blobs, compiled.BlobVec)
     for name in ("set_mode_cpu", "set_device", "layer_type_list", "init_log", "Timer", "__version__"):
         assert getattr(compiled, name) is getattr(caffepy, name)
+    assert issubclass(caffepy.SGDSolver, compiled.Solver)
+    assert compiled.SolverParameter is caffepy.proto.caffe_pb2.SolverParameter
     with pytest.raises(AttributeError, match="nothing"):
         _ = compiled.nothing
     assert python("import caffe; print(caffe._caffe.BlobVec.__name__)", ROOT, ALIAS) == "BlobVec\n"

@@ -73,6 +73,14 @@ def test_mistakes(files: tuple[str, str], tmp_path: Path) -> None:
         classifier(files).predict([])
     with pytest.raises(ValueError, match="channel axis"):
         classifier(files).predict([np.zeros((9, 9))])
+    with pytest.raises(TypeError, match=r"found one: give predict\(\[picture\]\)"):
+        classifier(files).predict(picture(8, 8))
+    with pytest.raises(TypeError, match=r"found 'cat.jpg': give load_image"):
+        classifier(files).predict(["cat.jpg"])
+    with pytest.raises(TypeError, match=r"gpu: .* by caffe.set_mode_gpu\(\)"):
+        classifier(files, gpu=True)
+    with pytest.raises(TypeError, match=r"mean_file: .* mean=numpy.load"):
+        Classifier(*files, mean_file="mean.npy")
     no_input = 'layer { name: "d" type: "DummyData" top: "d" dummy_data_param { shape { dim: 1 } } }'
     (tmp_path / "none.prototxt").write_text(no_input)
     with pytest.raises(ValueError, match="deploy prototxt"):

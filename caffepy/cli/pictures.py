@@ -12,7 +12,7 @@ from caffepy import io
 from caffepy.cli.options import PLACE_OPTIONS, WEIGHTS_ENDINGS, NetChoice
 from caffepy.data.files import read_file
 from caffepy.errors import ArgumentError
-from caffepy.io import Array
+from caffepy.io.pictures import Array
 from caffepy.limits import Limits
 from caffepy.pycaffe.picture_net import PictureNet
 from caffepy.saliency.preprocess import IMAGENET_MEAN, preprocess_of

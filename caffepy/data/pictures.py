@@ -9,7 +9,7 @@ import numpy as np
 from caffepy.data.bilinear import Picture, resize
 from caffepy.data.files import PathLike, read_file
 from caffepy.errors import DataError
-from caffepy.io import DAMAGED
+from caffepy.io.pictures import DAMAGED
 from caffepy.limits import in_force, most_memory, too_much
 
 log = logging.getLogger("caffepy")

@@ -27,9 +27,13 @@ class NotComputedWarning(UserWarning):
 class _Names(OrderedDict[str, Any]):
     """A mapping by name whose KeyError says what there is."""
 
-    def __init__(self, what: str, items: Iterable[tuple[str, Any]]):
-        self.what = what
+    def __init__(self, items: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), what: str = "") -> None:
+        self.what: str = what or getattr(items, "what", "entry")
         super().__init__(items)
+
+    def copy(self) -> "_Names":
+        """Another one of the same."""
+        return _Names(self)
 
     def __missing__(self, name: str) -> Any:
         raise UnknownBlobError(f"this net has no {self.what} {name!r}{nearest(name, self)}")
@@ -72,9 +76,9 @@ class Net(OldNames, engine.Net):
         super().__init__(network_file, phase, weights=weights, level=level, stages=stages, **beyond)
         self._warned = False
         names = self.wiring.blobs
-        self._by_name = _Names("blob", ((name, self.execution.blobs[i]) for i, name in enumerate(names)))
+        self._by_name = _Names(((name, self.execution.blobs[i]) for i, name in enumerate(names)), "blob")
         self._params = _Names(
-            "layer with weights", ((layer.name, layer.blobs) for layer in self.execution.layers if layer.blobs)
+            ((layer.name, layer.blobs) for layer in self.execution.layers if layer.blobs), "layer with weights"
         )
 
     # ---- what there is
@@ -99,7 +103,7 @@ class Net(OldNames, engine.Net):
     @property
     def layer_dict(self) -> Mapping[str, Any]:
         """The same by name."""
-        return _Names("layer", zip(self.layer_names, self.layers, strict=True))
+        return _Names(zip(self.layer_names, self.layers, strict=True), "layer")
 
     @property
     def top_names(self) -> Mapping[str, list[str]]:

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from caffepy.errors import ArgumentError
-from caffepy.io import Array, Transformer
+from caffepy.io import Transformer
+from caffepy.io.pictures import Array
 from caffepy.proto.caffe_pb2 import TEST
 from caffepy.proto.files import as_path
 from caffepy.pycaffe import Net

@@ -327,11 +327,16 @@ def test_bytes_are_paths(tmp_path) -> None:
     again = caffe.Net(prototxt, weights, caffe.TEST)
     assert np.array_equal(again.params["fc"][0].data, net.params["fc"][0].data)
     assert again.copy_from(weights).loaded == ["conv1", "fc"]
+    named = caffe.Net(prototxt, weights, phase=caffe.TEST)
+    assert np.array_equal(named.params["fc"][0].data, net.params["fc"][0].data)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda path: caffe.Net(path), r"the phase is missing: caffe.Net\(model, weights, caffe.TEST\)"),
+        (lambda path: caffe.Net(path, "net.caffemodel"), r"the phase is missing"),
+        (lambda path: caffe.Net(path, "net.caffemodel", "test"), r"phase must be .*, got 'test'"),
         (lambda path: caffe.Net(None, caffe.TEST), "the model: expected a path, got None"),
         (lambda path: caffe.Net(3, caffe.TEST), "the model: expected a path, got 3"),
         (lambda path: caffe.Net(path, caffe.TEST, weights=4), "weights: expected a path, got 4"),

@@ -1,5 +1,6 @@
 """pycaffe's names, one by one: that they are there, what they take, what they give."""
 
+import copy
 import importlib
 import logging
 import re
@@ -59,6 +60,15 @@ def test_mappings_keep_the_order_of_layers() -> None:
         assert isinstance(mapping, OrderedDict)
     assert [layer.type for layer in net.layers] == ["Input", "Convolution", "ReLU", "Pooling", "InnerProduct"]
     assert [blob.data.shape for blob in net.layers[1].blobs] == [(4, 3, 3, 3), (4,)]
+
+
+def test_mappings_can_be_copied() -> None:
+    net = make(CHAIN)
+    for mapping in (net.blobs, net.params, net.layer_dict):
+        for again in (copy.copy(mapping), mapping.copy(), mapping | {}):  # type: ignore[attr-defined, operator]
+            assert list(again.items()) == list(mapping.items())
+            with pytest.raises(KeyError, match=r"this net has no (blob|layer|layer with weights) 'nothing'"):
+                _ = again["nothing"]
 
 
 def test_a_layers_blobs_are_a_list_that_blobs_can_be_added_to() -> None:

@@ -111,7 +111,13 @@ class Python(Layer):
             ) from error
         if not hasattr(module, param.layer):
             raise self.error(f"python_param: module {param.module!r} ({module.__file__}) has no class {param.layer!r}")
-        return getattr(module, param.layer)
+        found = getattr(module, param.layer)
+        if not (isinstance(found, type) and issubclass(found, PythonLayer)):
+            raise self.error(
+                f"python_param: {param.layer!r} of module {param.module!r} ({module.__file__}) is no class that "
+                "descends from caffe.Layer"
+            )
+        return found
 
     def reshape(self, bottom_shapes: Sequence[Shape]) -> Sequence[Shape]:
         self.own.reshape([Blob(shape) for shape in bottom_shapes], self._tops)

@@ -252,3 +252,11 @@ def test_python_2_is_recognised_with_the_way_out(tmp_path: Path, module: str) ->
     assert str(caught.value).startswith("layer 'own' (Python): python_param: module 'user_layers' is not Python 3")
     assert f"{path}, line 2" in str(caught.value)
     assert str(caught.value).endswith(f"caffepy run --convert --in-place {path}")
+
+
+@pytest.mark.parametrize("name", ["helper", "Other", "NUMBER"])
+def test_what_is_no_layer_class_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "user_layers.py").write_text("def helper(): pass\nclass Other: pass\nNUMBER = 3\n")
+    with pytest.raises(LayerError, match=rf"'{name}' of module 'user_layers' .* no class that descends from caffe.Lay"):
+        make(layer(name, ""))
+    sys.modules.pop("user_layers")
