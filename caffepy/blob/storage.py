@@ -319,6 +319,11 @@ class SyncedArray:
         return array
 
 
+def viewed(storages: Iterable[SyncedArray]) -> set[SyncedArray]:
+    """Those of which somebody holds a view of the host's memory; many are asked before every pass."""
+    return {s for s in storages if s._host is not None and sys.getrefcount(s._host) > _OWN_REFERENCES}
+
+
 class Trace:
     """Which storages a pass uses, and how: `with trace:` around it."""
 

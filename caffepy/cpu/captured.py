@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from caffepy.blob.storage import SyncedArray
+from caffepy.blob.storage import SyncedArray, viewed
 from caffepy.cpu.arena import Arena
 from caffepy.cpu.build import Bound
 from caffepy.cpu.homes import Computed
@@ -60,6 +60,9 @@ class CapturedPass:
         for source in self._sources:
             source.derived = True
         prepared = {result for preparation in self._preparations for result in preparation.results}
+        self._rewrites = [storage for storage in self._leaves if not builder.values[storage].prepared]
+        """What every run writes; what was prepared is written only when what it is made of was."""
+        self._prepared = self._sources | prepared
         self._outdates = {s for s in self._leaves if s in self._sources and s not in prepared}
         """Sources that the pass itself writes, after it used what was made of them."""
         self._computed = {
@@ -106,17 +109,18 @@ class CapturedPass:
             for run in self._runs:
                 if status := run():
                     library().check(status)  # type: ignore[arg-type]
-        for storage in self._leaves:
+        for storage in self._rewrites:
             if storage.derived:
                 storage.tell(but=None if storage in self._outdates else self._recorder)
-            if storage.viewed and not storage.fresh:
+        for storage in self._leaves:
+            if not storage.fresh and storage.viewed:
                 storage.read_host(0)
 
     def _ready(self) -> None:
         """Bring up to date what the pass reads, mark what it writes."""
         for storage in self._needs:
             storage.expect_writes()
-        dirty = {source for source in self._sources if source.viewed}
+        dirty = viewed(self._sources)
         touched = self._touched | self._recorder.touched
         self._touched, self._recorder.touched = set(), set()
         for storage in touched & self._needs.keys():
@@ -127,11 +131,19 @@ class CapturedPass:
                     storage.ready(home, "read")
         for storage in touched & self._leaves.keys():
             storage.left(*self._leaves[storage])
-        dirty |= touched
+        dirty |= touched & self._prepared
+        if dirty:
+            self._prepare(dirty)
+
+    def _prepare(self, dirty: set[SyncedArray]) -> None:
+        """Make anew what is made of these, and of what is then made."""
         for preparation in self._preparations:
             if not dirty.isdisjoint(itertools.chain(preparation.sources, preparation.results)):
                 preparation.run()
                 dirty.update(preparation.results)
+                for result in preparation.results:
+                    if result.derived:
+                        result.tell(but=self._recorder)
 
 
 def _runs(calls: Sequence[Bound], threads: int) -> Iterator[Callable[[], object]]:
