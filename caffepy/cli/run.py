@@ -12,7 +12,7 @@ from types import CodeType, ModuleType, TracebackType
 import click
 
 import caffepy
-from caffepy.cli.python2 import GONE, convert
+from caffepy.cli.python2 import GONE, GONE_FROM_NUMPY, convert
 from caffepy.cli.python2.files import (
     ALWAYS_LEFT,
     code_of,
@@ -25,6 +25,7 @@ from caffepy.cli.python2.files import (
 
 _SHOWN = 8
 _OLD_TYPES = re.compile(r"'(dict_\w+|zip|map|filter)' object is not subscriptable|str or None, not bytes")
+_NOT_IN_MODULE = re.compile(r"cannot import name '(\w+)'")
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -99,15 +100,22 @@ def _execute(codes: Sequence[CodeType], script: str) -> None:
 
 
 def _hint(error: BaseException, trace: TracebackType | None, script: str) -> None:
-    """Say what to do where the script asked for a name that only Python 2 has."""
-    name = getattr(error, "name", None)
+    """Say what to do where the script asked for a name that only Python 2 or NumPy of its time has."""
+    name, since = getattr(error, "name", None), "Python 2"
     if isinstance(error, TypeError) and _OLD_TYPES.search(str(error)):
         name = str(error)
-    elif not isinstance(error, NameError | AttributeError | ModuleNotFoundError) or name not in GONE:
+    elif not isinstance(error, NameError | AttributeError | ImportError):
         return
-    where = os.path.realpath(traceback.extract_tb(trace)[-1].filename) if trace else ""
+    elif getattr(getattr(error, "obj", None), "__name__", "") == "numpy" and name in GONE_FROM_NUMPY:
+        name, since = f"numpy.{name}", "NumPy before 1.24"
+    else:
+        name = found[1] if (found := _NOT_IN_MODULE.match(str(error))) else name
+        if name not in GONE:
+            return
+    frames = [frame for frame in traceback.extract_tb(trace) if frame.name != "__getattr__"]  # NumPy's own
+    where = os.path.realpath(frames[-1].filename) if frames else ""
     if isinstance(error, ModuleNotFoundError) or where == os.path.realpath(script):
-        click.echo(f"\n{name!r} is of Python 2. {_advice(script)}", err=True)
+        click.echo(f"\n{name!r} is of {since}. {_advice(script)}", err=True)
 
 
 # ---- Python 2

@@ -89,7 +89,9 @@ def test_gpu_mode_can_mean_the_cpu_and_says_so_once(tmp_path: Path, how: str) ->
     assert done.stderr == "CAFFEPY_MODE=cpu: set_mode_gpu() means the CPU here\n"
 
 
-OLD = "import sys\nprint 'a', 3 / 2\ntry:\n    raise ValueError, 'b'\nexcept ValueError, e:\n    print e\n"
+OLD = (
+    "import sys\na = 3\nprint 'a', a / 2, 3 / 2\ntry:\n    raise ValueError, 'b'\nexcept ValueError, e:\n    print e\n"
+)
 
 
 def test_python_2_is_recognised_and_converted(tmp_path: Path) -> None:
@@ -97,13 +99,13 @@ def test_python_2_is_recognised_and_converted(tmp_path: Path) -> None:
     refused = run(path)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert f"{path} is written in Python 2:" in refused.stderr
-    assert "line 2: print statement" in refused.stderr
+    assert "line 3: print statement" in refused.stderr
     assert f"caffepy run --convert {path}" in refused.stderr
     converted = run("--convert", path)
     assert (converted.returncode, converted.stderr) == (0, "")
-    assert "`/` in line 2" in converted.stdout
+    assert "`/` in line 3" in converted.stdout
     done = run(tmp_path / "script_py3.py")
-    assert (done.returncode, done.stdout) == (0, "a 1.5\nb\n")
+    assert (done.returncode, done.stdout) == (0, "a 1.5 1\nb\n")
     assert path.read_text() == OLD
     again = run("--convert", path)
     assert again.returncode == 1
@@ -117,6 +119,10 @@ def test_a_name_of_python_2_is_told_when_it_is_asked_for(tmp_path: Path) -> None
     assert done.stderr.splitlines()[-1].startswith("'xrange' is of Python 2. Write it in Python 3")
     module = run(script(tmp_path, "import cPickle\n"))
     assert "'cPickle' is of Python 2" in module.stderr
+    named = run(script(tmp_path, "from itertools import izip\n"))
+    assert "'izip' is of Python 2. Write it" in named.stderr
+    of_numpy = run(script(tmp_path, "import numpy as np\nnp.zeros(3, np.int)\n"))
+    assert "'numpy.int' is of NumPy before 1.24. Write it" in of_numpy.stderr
     own = run(script(tmp_path, "xranges(3)\n"))
     assert "Python 2" not in own.stderr
 

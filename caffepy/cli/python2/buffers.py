@@ -1,9 +1,8 @@
 """Which StringIO of a Python 2 script hold bytes."""
 
 import re
-from collections.abc import Callable
 
-from caffepy.cli.python2.words import Words
+from caffepy.cli.python2.words import Note, Words
 
 MODULES = {"StringIO", "cStringIO"}
 _TEXT = re.compile(r"csv\.|loadtxt|read_csv|readfp|StreamHandler|stdout|stderr|file\s*=|text_format")
@@ -13,7 +12,7 @@ _BYTES = re.compile(r"urlopen|\.read\(|base64|b64|tobytes|tostring|\.content|['\
 class Buffers:
     """Those that nothing says hold text hold bytes, and become BytesIO: mostly they hold pictures."""
 
-    def __init__(self, words: Words, note: Callable[[int, str], None]) -> None:
+    def __init__(self, words: Words, note: Note) -> None:
         self._words, text = words, words.text(0, len(words))
         self._alias = match[1] if (match := re.search(r"import\s+StringIO\s+as\s+(\w+)", text)) else "StringIO"
         self._kinds: set[str] = set()

@@ -7,8 +7,10 @@ else, comments and spaces included, stays as it is.
 import re
 from dataclasses import dataclass, field
 
+from caffepy.cli.python2 import library
+from caffepy.cli.python2.binary import convert_binary
 from caffepy.cli.python2.buffers import MODULES, Buffers
-from caffepy.cli.python2.expressions import convert_lists, convert_tuple_parameters
+from caffepy.cli.python2.expressions import convert_divisions, convert_lists, convert_tuple_parameters
 from caffepy.cli.python2.words import Word, Words, statements
 
 _NAMES = {
@@ -34,13 +36,17 @@ _MODULES = {
     "Queue": "queue",
     "Tkinter": "tkinter",
     "__builtin__": "builtins",
+    "commands": "subprocess",
+    "HTMLParser": "html.parser",
+    "urlparse": "urllib.parse",
+    "copy_reg": "copyreg",
 }
 _URLLIB = {
     **dict.fromkeys(("urlopen", "urlretrieve", "URLopener", "FancyURLopener"), "request"),
     **dict.fromkeys(("quote", "quote_plus", "unquote", "unquote_plus", "urlencode"), "parse"),
 }
-GONE = {*_NAMES, *_METHODS, *_MODULES, "reduce", "execfile", "reload", "cmp", "apply", "file"}
-"""Names that a Python 2 script may ask for when it runs."""
+GONE = {*_NAMES, *_METHODS, *_MODULES, *library.GONE}
+"""Names that an old script may ask for when it runs."""
 _PREFIXED = re.compile(r"(?i)u(?=r)")
 
 
@@ -71,16 +77,24 @@ class _Converter:
 
     def run(self) -> tuple[str, dict[int, list[str]], list[int]]:
         self.buffers = Buffers(self.words, self._note)
-        divisions = sorted({word.line for word in self.words if word.text == "/"}) if self.divides else []
         for first, last in reversed(statements(self.words)):
             self._statement(first, last)
         for i, word in enumerate(self.words):
             self._word(i, word)
         self._backticks()
+        library.convert_library(self.words, self._note)
+        if self.changes:
+            convert_binary(self.words, self._note)
         convert_tuple_parameters(self.words, self._note)
+        divisions = self._divisions() if self.divides else []
         convert_lists(self.words, self._note, old=bool(self.changes))
         changes = {line: self.changes[line] for line in sorted(self.changes)}
         return "".join(word.text for word in self.words), changes, divisions
+
+    def _divisions(self) -> list[int]:
+        if self.changes:
+            return convert_divisions(self.words, self._note)
+        return sorted({word.line for word in self.words if word.text == "/"})
 
     def _without_tabs(self, text: str) -> str:
         """Indentation of both tabs and spaces, which Python 2 took a tab for 8 columns in."""
@@ -111,6 +125,8 @@ class _Converter:
             self._except(first, last)
         elif head.text in ("import", "from"):
             self._import(first, last)
+        if head.text in ("from", "reload", "sys"):
+            library.convert_statement(self.words, first, last, self._note)
 
     def _print(self, first: int, last: int) -> None:
         at = self.words.next(first, last)
@@ -203,6 +219,7 @@ class _Converter:
             self._note(word.line, f"urllib.{word.text}")
             word.text = f"{_URLLIB[word.text]}.{word.text}"
         elif not attribute and word.text in _NAMES and follows != "=":
+            word.lazy = word.text == "xrange"
             self._replace(word, _NAMES[word.text])
 
     def _of_urllib(self, dot: int | None) -> bool:

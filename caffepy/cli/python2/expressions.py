@@ -1,13 +1,10 @@
 """What Python 2 has within expressions: lists where views are now, tuples as parameters."""
 
 import re
-from collections.abc import Callable
 
-from caffepy.cli.python2.words import Word, Words
+from caffepy.cli.python2.words import Note, Word, Words
 
-Note = Callable[[int, str], None]
-
-_LISTS = {"map", "filter", "zip"}
+_LISTS = {"map", "filter", "zip", "range"}
 _VIEWS = {"keys", "values", "items"}
 _TAKE_ANY = {
     *("list", "tuple", "set", "frozenset", "dict", "sorted", "sum", "min", "max", "any", "all", "enumerate", "iter"),
@@ -49,6 +46,8 @@ def _wrap(words: Words, first: int, last: int, *called: str) -> None:
 
 def _is_list(words: Words, first: int, last: int, *, old: bool, view: bool) -> bool:
     """Whether words[first : last + 1] have to be a list."""
+    if words.is_at(first, "range") and not old:
+        return False
     if words.is_at(last + 1, "[") or (old and (words.is_at(last + 1, ".") or words.is_at(words.next(last), "+"))):
         return True
     before = words.previous(first)
@@ -110,3 +109,35 @@ def _name_for(part: str) -> str:
 
 def _inside(part: str) -> str:
     return part[1:-1].strip().removesuffix(",")
+
+
+def convert_divisions(words: Words, note: Note) -> list[int]:
+    """`//` where whole numbers are divided for certain; the lines of what else is divided."""
+    left = []
+    for i, word in enumerate(words):
+        if word.text != "/":
+            continue
+        before, behind = words.previous(i), words.next(i)
+        if before is not None and behind is not None and _whole_before(words, before) and _whole_behind(words, behind):
+            word.text = "//"
+            note(word.line, "/ of whole numbers")
+        elif word.line not in left:
+            left.append(word.line)
+    return left
+
+
+def _whole_before(words: Words, last: int) -> bool:
+    first = words.primary(last)
+    return _is_whole(words.text(first, last + 1)) and not words.is_at(words.previous(first), *"*/%@", "**", "//")
+
+
+def _whole_behind(words: Words, first: int) -> bool:
+    last = first
+    while words.is_at(last + 1, ".", "(", "["):
+        last = last + 2 if words.is_at(last + 1, ".") else words.closing(last + 1)
+    return _is_whole(words.text(first, last + 1)) and not words.is_at(words.next(last), "**")
+
+
+def _is_whole(expression: str) -> bool:
+    """A whole number as such, a length, or an extent of a shape."""
+    return bool(re.fullmatch(r"\d+|len\(.*\)|[\w.\[\]]+\.shape\[-?\w+\]", expression))

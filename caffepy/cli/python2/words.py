@@ -1,8 +1,11 @@
 """A script cut into words, and looking around among them."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
+Note = Callable[[int, str], None]
+"""Takes a line and what is changed in it."""
 _WORD = re.compile(
     r"""
       (?P<string> (?i:[ubr]{0,2}) (?: \"{3}(?s:\\.|.)*?\"{3} | '{3}(?s:\\.|.)*?'{3}
