@@ -15,7 +15,7 @@ from caffepy.cpu.translations import translate
 from caffepy.device.onednn.handles import Call, library
 from caffepy.device.onednn.product import Product
 
-_SUMS = {"convolution_backward_weights", "inner_product_backward_weights", "sgemm"}
+SUMS = {"convolution_backward_weights", "inner_product_backward_weights", "sgemm"}
 
 
 class CapturedPass:
@@ -90,7 +90,7 @@ class CapturedPass:
     @property
     def sums_by_threads(self) -> bool:
         """Whether the number of threads decides in which order something is added up: over a batch, for weights."""
-        return not _SUMS.isdisjoint(self.names)
+        return not SUMS.isdisjoint(self.names)
 
     def valid(self) -> bool:
         """Whether memory is where it was, and nobody wants what it leaves out."""

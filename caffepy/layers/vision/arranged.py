@@ -3,11 +3,12 @@
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from caffepy.blob import Floats, Shape
@@ -19,6 +20,9 @@ BLOCK = 1 << 17
 """About how many pixels of planes are worked on together, so that they stay in the cache."""
 RUN = 4096
 """Positions below which NumPy's cost of a call outweighs what the cache gains."""
+
+Grid = tuple[tuple[slice, ...], Shape, int, list[int]]
+"""Taps that see a run: which, how many, and, in elements, the first one's offset and how much further others' are."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,16 @@ class Axis:
         return cls(extent, positions, len(residues), length, numbered, tuple(pieces))
 
     @property
+    def grids(self) -> list[tuple[slice, int, int, int]]:
+        """For each run: which taps see it, how many do, the first one's steps, how many more each next one has."""
+        found = []
+        for run in range(self.runs):
+            seeing = [(tap, steps) for tap, (seen, steps) in enumerate(self.taps) if seen == run]
+            (first, start), (second, further) = seeing[0], seeing[min(1, len(seeing) - 1)]
+            found.append((slice(first, None, second - first or len(self.taps)), len(seeing), start, further - start))
+        return found
+
+    @property
     def plain(self) -> bool:
         """Whether the arranged pixels are the image's."""
         return self.pieces == ((0, slice(0, self.length), slice(0, self.extent, 1)),) and self.runs == 1
@@ -85,12 +99,14 @@ class Shifts:
             (_offset(self._runs, [run for run, _ in taps]), _offset(self.lengths, [steps for _, steps in taps]))
             for taps in itertools.product(*(axis.taps for axis in self._axes))
         ]
-        self._slack = max(steps for _, steps in self._taps)
+        self.slack = max(steps for _, steps in self._taps)
+        """How many steps a tap takes at most."""
+        self._grids = [self._grid(*run) for run in itertools.product(*(axis.grids for axis in self._axes))]
         self.plain = all(axis.plain for axis in self._axes)
 
     def arranged_count(self, planes: int) -> int:
         """Elements of so many arranged planes."""
-        return planes * math.prod(self._runs) * self.size + self._slack
+        return planes * math.prod(self._runs) * self.size + self.slack
 
     def together(self, planes: int) -> int:
         """How many planes `blocks` takes at a time, at most."""
@@ -104,7 +120,7 @@ class Shifts:
 
     def arrange(self, images: Floats, arranged: Floats, padding: float = 0) -> None:
         """From images (*planes, *extent) overwrite arranged planes, the slack too."""
-        arranged[arranged.size - self._slack :] = padding
+        arranged[arranged.size - self.slack :] = padding
         planes = self._planes(arranged, images)
         if any(axis.seen < axis.runs * axis.length for axis in self._axes):
             planes[...] = padding
@@ -119,15 +135,38 @@ class Shifts:
         for where, pixels in self._pieces():
             images[pixels] = planes[where]
 
+    def seen_count(self, arranged: Floats) -> int:
+        """Elements that the positions see of arranged planes through one tap, those between the positions included."""
+        return (arranged.size - self.slack) // math.prod(self._runs)
+
     def seen(self, arranged: Floats) -> list[Floats]:
         """For each tap, in the window's order, what the positions see of arranged planes, laid out like results."""
-        count = (arranged.size - self._slack) // math.prod(self._runs)
+        count = self.seen_count(arranged)
         starts = [run * count + steps for run, steps in self._taps]
         return [arranged[start : start + count] for start in starts]
 
+    def windows(self, arranged: Floats) -> Iterator[tuple[tuple[slice, ...], Floats]]:
+        """For each run, which taps see it, along each axis, and what the positions see through them.
+
+        The latter is (*taps, count), of arranged planes, laid out like results.
+        """
+        count = self.seen_count(arranged)
+        for run, (taps, number, start, further) in enumerate(self._grids):
+            yield taps, _grid(arranged[run * count + start :], number, further, count)
+
+    def behind(self, results: Floats) -> Iterator[tuple[tuple[slice, ...], Floats]]:
+        """For each run, which taps see it, along each axis, and the results of the positions that see its pixels.
+
+        The latter is (*taps, count), laid out like arranged planes. There are `slack` zeros before the results.
+        """
+        count = results.size - self.slack
+        for taps, number, start, further in self._grids:
+            yield taps, _grid(results[self.slack - start :], number, [-steps for steps in further], count)
+
     def at_positions(self, results: NDArray[S]) -> NDArray[S]:
-        """Of results the positions' own: (planes, *positions)."""
-        return results.reshape(-1, *self.lengths)[(slice(None), *self._positions)]
+        """Of results (*planes, size) or (planes * size) the positions' own: (*planes, *positions)."""
+        planes = results.shape[:-1] if results.ndim > 1 else (-1,)
+        return results.reshape(*planes, *self.lengths)[(*[slice(None)] * len(planes), *self._positions)]
 
     def spread(self, values: Floats, results: Floats) -> None:
         """Overwrite results with values (planes, *positions), and zeros between."""
@@ -137,8 +176,13 @@ class Shifts:
     def _planes(self, arranged: Floats, images: Floats) -> Floats:
         """(*planes, *runs, *lengths)"""
         runs, planes = len(self._runs), images.shape[: images.ndim - len(self._runs)]
-        view = arranged[: arranged.size - self._slack].reshape(*self._runs, *planes, *self.lengths)
+        view = arranged[: arranged.size - self.slack].reshape(*self._runs, *planes, *self.lengths)
         return np.moveaxis(view, range(runs), range(len(planes), len(planes) + runs))
+
+    def _grid(self, *run: tuple[slice, int, int, int]) -> "Grid":
+        taps, number, start, further = zip(*run, strict=True)
+        steps = [_offset(self.lengths, [further[i] * (i == axis) for i in range(len(run))]) for axis in range(len(run))]
+        return taps, number, _offset(self.lengths, start), steps
 
     def _pieces(self) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
         for pieces in itertools.product(*(axis.pieces for axis in self._axes)):
@@ -154,7 +198,14 @@ def shifts_of(height: int, width: int, pooled_height: int, pooled_width: int, wi
     return Shifts((height, width), (pooled_height, pooled_width), each)
 
 
-def _offset(shape: Shape, index: list[int]) -> int:
+def _grid(memory: Floats, number: Shape, further: Sequence[int], count: int) -> Floats:
+    """(*number, count): `count` elements from the memory's start, so many further for each step along an axis."""
+    item = memory.itemsize
+    strides = [item * steps for steps in further]
+    return as_strided(memory, (*number, count), (*strides, item))
+
+
+def _offset(shape: Shape, index: Sequence[int]) -> int:
     offset = 0
     for extent, i in zip(shape, index, strict=True):
         offset = offset * extent + i

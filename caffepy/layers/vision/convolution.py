@@ -153,7 +153,7 @@ def _multiply_and_add(
 ) -> None:
     if _is_depthwise(weight_data.shape, group):
         images, tops, weight, shifts = _planes(bottom_data, top_data, weight_data, window)
-        bias = None if bias_data is None else bias_data.reshape(group, -1, 1)
+        bias = None if bias_data is None else bias_data.reshape(group, -1)
         depthwise.forward(images, weight, bias, shifts, workspace, tops)
         return
     weight = _by_group(weight_data, group)
@@ -212,12 +212,13 @@ def workspace_count(num: int, extent: Shape, weight_shape: Shape, window: Window
     """Elements of workspace that the operations need for `num` images of that extent."""
     channels = weight_shape[1] * group
     if _is_depthwise(weight_shape, group):
-        return depthwise.workspace_count(channels, _shifts(extent, window))
+        weights = weight_shape[0] // group, *window.kernel
+        return depthwise.workspace_count(num, channels, weights, _shifts(extent, window))
     return _columns(num, channels, weight_shape[0], extent, window).count + math.prod(weight_shape)
 
 
 def _is_depthwise(weight_shape: Shape, group: int) -> bool:
-    return weight_shape[1] == 1 and 1 < group <= weight_shape[0] <= 2 * group
+    return weight_shape[1] == 1 and group > 1
 
 
 @functools.lru_cache(maxsize=4096)
@@ -248,10 +249,10 @@ def _unfoldings(
 
 
 def _planes(bottom: Floats, top: Floats, weight: Floats, window: Window) -> tuple[Floats, Floats, Floats, Shifts]:
-    """For depthwise: images (num, channels, *extent), tops (num, channels, outputs, *positions), a tap's weights."""
+    """For depthwise: images (num, channels, *extent), tops (num, channels, outputs, *positions), weights."""
     axes = len(window.kernel)
     extent, positions = bottom.shape[bottom.ndim - axes :], top.shape[top.ndim - axes :]
     images = bottom.reshape(-1, bottom.shape[-axes - 1], *extent)
     channels = images.shape[1]
     tops = top.reshape(len(images), channels, len(weight) // channels, *positions)
-    return images, tops, weight.reshape(channels, tops.shape[2], -1), _shifts(extent, window)
+    return images, tops, weight.reshape(channels, tops.shape[2], *window.kernel), _shifts(extent, window)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from caffepy.errors import LayerError
-from caffepy.layers.vision import convolution, im2col
+from caffepy.layers.vision import arranged, convolution, depthwise, im2col
 from tests.layers.runner import build, check_gradient, check_manners, fill
 
 CASES = {
@@ -33,6 +33,11 @@ CASES = {
     "depthwise, stride 2": ((2, 5, 8, 7), "num_output: 5 kernel_size: 3 stride: 2 pad: 1 group: 5"),
     "depthwise, two outputs each": ((2, 3, 6, 6), "num_output: 6 kernel_size: 3 group: 3"),
     "depthwise, dilated, one axis": ((2, 4, 12), "num_output: 4 kernel_size: 3 dilation: 2 stride: 3 group: 4"),
+    "depthwise, stride beyond the kernel": ((3, 3, 9, 8), "num_output: 3 kernel_h: 2 kernel_w: 1 stride: 3 group: 3"),
+    "depthwise, stride 2, dilation 2 and 3": (
+        (3, 3, 13, 14),
+        "num_output: 6 kernel_size: 3 stride: 2 pad: 2 dilation: 2 dilation: 3 group: 3",
+    ),
     "depthwise, many outputs each": ((2, 3, 6, 6), "num_output: 15 kernel_size: 3 group: 3"),
     "no bias": ((2, 3, 6, 5), "num_output: 4 kernel_size: 3 bias_term: false"),
 }
@@ -108,6 +113,24 @@ def test_columns_made_a_few_rows_at_a_time_give_the_same(name, monkeypatch):
     convolution._columns.cache_clear()
     for whole, rows in zip(*results, strict=True):
         np.testing.assert_allclose(rows, whole, 1e-5, 1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("depthwise")])
+@pytest.mark.parametrize("run", [1, 60])
+def test_depthwise_a_few_planes_at_a_time_gives_the_same(name, run, monkeypatch):
+    results = []
+    for small in (False, True):
+        if small:
+            monkeypatch.setattr(arranged, "RUN", run)
+            monkeypatch.setattr(depthwise, "RUN", run)
+            monkeypatch.setattr(arranged, "BLOCK", 150)
+        case, rng = case_of(name)
+        case.forward()
+        case.top[0].diff[...] = rng.standard_normal(case.top[0].shape)
+        case.backward()
+        results.append([case.top[0].data, case.bottom[0].diff, *(w.diff for w in case.weights)])
+    for whole, parts in zip(*results, strict=True):
+        np.testing.assert_allclose(parts, whole, 1e-5, 1e-5)
 
 
 def test_reshape_keeps_the_weights():
