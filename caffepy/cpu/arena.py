@@ -20,18 +20,19 @@ class Passing(Memory):
         super().__init__(layout, 0)
         self._parts: list[weakref.ref[Memory]] = []
 
-    def viewed(self, layout: Layout) -> Memory:
-        """The same bytes in another layout."""
-        part = Memory(layout, self.address, self)
+    def viewed(self, layout: Layout, start: int = 0) -> Memory:
+        """The same bytes, or those from `start` on, in another layout."""
+        part = Memory(layout, self.address + start, self)
         self._parts.append(weakref.ref(part))
         return part
 
     def place(self, at: int, keep: object) -> None:
         """Let the bytes be at that address, which `keep` keeps alive."""
+        shift = at - self.address
         super().place(at, keep)
         for known in self._parts:
             if (part := known()) is not None:
-                part.place(at, self)
+                part.place(part.address + shift, self)
 
 
 def whole(memory: Memory) -> Memory:

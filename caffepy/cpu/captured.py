@@ -9,7 +9,7 @@ import numpy as np
 from caffepy.blob.storage import SyncedArray, viewed
 from caffepy.cpu.arena import Arena
 from caffepy.cpu.build import Bound
-from caffepy.cpu.homes import Computed
+from caffepy.cpu.homes import Computed, Shared
 from caffepy.cpu.record import Recorder
 from caffepy.cpu.translations import translate
 from caffepy.device.onednn.handles import Call, library
@@ -65,8 +65,11 @@ class CapturedPass:
         self._prepared = self._sources | prepared
         self._outdates = {s for s in self._leaves if s in self._sources and s not in prepared}
         """Sources that the pass itself writes, after it used what was made of them."""
-        self._computed = {
-            (storage, home) for storage, homes in self._needs.items() for home in homes if isinstance(home, Computed)
+        self._particular = {
+            (storage, home)
+            for storage, homes in self._needs.items()
+            for home in homes
+            if isinstance(home, Computed | Shared)
         }
         self._touched = set(self._recorder.used)
         self._recorder.operations.clear()  # their arrays would count as views of the storages
@@ -85,7 +88,7 @@ class CapturedPass:
     @property
     def particular(self) -> int:
         """How much of what it needs only certain other passes leave."""
-        return len(self._computed)
+        return len(self._particular)
 
     @property
     def sums_by_threads(self) -> bool:
@@ -98,9 +101,9 @@ class CapturedPass:
 
     def fits(self) -> bool:
         """Whether what only certain other passes leave is there."""
-        for storage, _ in self._computed:
+        for storage, _ in self._particular:
             storage.expect_writes()
-        return all(home in storage.homes for storage, home in self._computed)
+        return all(home in storage.homes for storage, home in self._particular)
 
     def run(self) -> None:
         """Do it."""

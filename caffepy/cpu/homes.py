@@ -1,7 +1,7 @@
 """Homes of values on the CPU: packed in a layout that operations chose, or to be had by computing them again."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
@@ -86,6 +86,37 @@ class Packed:
         self._moves[key]()
 
 
+class Shared(Packed):
+    """Memory of a blob with that of blobs which are parts of it; or the memory of such a part.
+
+    Only a pass that writes all of them writes there, so nothing else can be put in.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, layout: Layout, memory: Memory | None = None) -> None:
+        super().__init__(layout, memory)
+        self._parts: weakref.WeakValueDictionary[object, Shared] = weakref.WeakValueDictionary()
+
+    def part(self, storage: SyncedArray, layout: Layout, start: int) -> "Shared":
+        """The storage's home in the bytes from `start` on; there is one."""
+        found = self._parts.get((storage, start))
+        if found is None:
+            self._parts[storage, start] = found = Shared(layout, self.memory.viewed(layout, start))
+        return found
+
+    def upload(self, host: NDArray[Any]) -> None:
+        """Only the pass that writes all of them can."""
+        raise StateError(_ONLY_FORWARD)
+
+    def take(self, other: Home) -> bool:
+        """Not from elsewhere, either."""
+        return False
+
+
+_ONLY_FORWARD = "values of this kind are written by a forward pass only; run forward again"
+
+
 class Computed:
     """Values that a pass left out, or keeps in a form of oneDNN's own; `compute` gives them when they are wanted.
 
@@ -107,7 +138,7 @@ class Computed:
 
     def upload(self, host: NDArray[Any]) -> None:
         """Only the pass that computes them can."""
-        raise StateError("values of this kind are written by a forward pass only; run forward again")
+        raise StateError(_ONLY_FORWARD)
 
     def download(self, host: NDArray[Any]) -> None:
         """Compute the values."""
@@ -134,4 +165,13 @@ def packed(storage: SyncedArray, layout: Layout) -> Packed:
     home = homes.get(layout.key)
     if home is None:
         homes[layout.key] = home = Packed(layout)
+    return home
+
+
+def shared(storage: SyncedArray, layout: Layout, parts: Hashable) -> Shared:
+    """The storage's home in that layout together with these parts; there is one."""
+    homes = _known.setdefault(storage, weakref.WeakValueDictionary())
+    home = homes.get((layout.key, parts))
+    if not isinstance(home, Shared):
+        homes[layout.key, parts] = home = Shared(layout)
     return home

@@ -90,6 +90,8 @@ class _Known(_Timed):
         captured = capture(self._wanted, number)
         if captured.sums_by_threads and number != threads():
             captured = capture(self._wanted, threads())
+        if not captured.fits():  # a view is alive, so that the host's values are the only ones
+            captured = capture(self._wanted, captured.threads)
         self.variants = sorted([captured, *self.variants][:_VARIANTS], key=lambda v: -v.particular)
         return captured
 

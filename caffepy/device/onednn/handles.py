@@ -17,6 +17,7 @@ FLOAT = 3
 _ANY = 1
 _QUERY_IMPLEMENTATION = 8
 _DIMS, _PADDED, _STRIDES, _BLOCKS, _BLOCKED_AXES, _AXES, _NUM_BLOCKS = 257, 260, 14, 264, 265, 256, 263
+_OFFSET = 259
 SCRATCHPAD = 80
 ALIGNMENT = 64
 MOST_AXES = 5
@@ -89,6 +90,19 @@ class Layout(_Owned):
             c.dnnl_memory_desc_create_submemory(ctypes.byref(handle), self.handle, dims(shape), dims(offset))
         )
         return Layout(handle, shape)
+
+    def inside(self, shape: Sequence[int], first: int) -> tuple["Layout", int]:
+        """Of the channels from the `first` on, and the byte where they begin, if their elements lie together.
+
+        Raises DeviceError where they do not, or blocks would be cut.
+        """
+        part, alone = self.part(shape, (0, first, *(0,) * (len(shape) - 2))), self.of(shape)
+        axes: list[Any] = [alone.key[1], part.key[2], alone.key[2]]
+        if any(mine != own for extent, mine, own in zip(*axes, strict=True) if extent > 1):
+            raise DeviceError(f"oneDNN: channels {first} to {first + shape[1]} of {self} do not lie together")
+        offset = ctypes.c_int64()
+        library().c.dnnl_memory_desc_query(part.handle, _OFFSET, ctypes.byref(offset))
+        return alone, 4 * offset.value
 
     def of(self, shape: Sequence[int]) -> "Layout":
         """The same arrangement, axis by axis, of another shape: blocks and order of the axes are kept."""
@@ -207,9 +221,13 @@ class Memory(_Owned):
         found: NDArray[np.float32] = self.keep[: 4 * math.prod(shape)].view(np.float32).reshape(tuple(shape))
         return found
 
-    def viewed(self, layout: Layout) -> "Memory":
-        """The same bytes in another layout."""
-        return self.keep.viewed(layout) if isinstance(self.keep, Memory) else Memory(layout, self.address, self.keep)
+    def viewed(self, layout: Layout, start: int = 0) -> "Memory":
+        """The same bytes, or those from `start` on, in another layout."""
+        if isinstance(self.keep, Memory):
+            return self.keep.viewed(layout, self.address - self.keep.address + start)
+        return Memory(
+            layout, self.address + start, self.keep[start:] if isinstance(self.keep, np.ndarray) else self.keep
+        )
 
     def place(self, at: int, keep: object) -> None:
         """Let the bytes be those at that address, which `keep` keeps alive."""
