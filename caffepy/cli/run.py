@@ -25,6 +25,7 @@ from caffepy.cli.python2.files import (
 
 _SHOWN = 8
 _OLD_TYPES = re.compile(r"'(dict_\w+|zip|map|filter)' object is not subscriptable|str or None, not bytes")
+_NOT_IN_NUMPY = re.compile(r"module 'numpy' has no attribute '(\w+)'")
 _NOT_IN_MODULE = re.compile(r"cannot import name '(\w+)'")
 
 
@@ -106,8 +107,8 @@ def _hint(error: BaseException, trace: TracebackType | None, script: str) -> Non
         name = str(error)
     elif not isinstance(error, NameError | AttributeError | ImportError):
         return
-    elif getattr(getattr(error, "obj", None), "__name__", "") == "numpy" and name in GONE_FROM_NUMPY:
-        name, since = f"numpy.{name}", "NumPy before 1.24"
+    elif (found := _NOT_IN_NUMPY.match(str(error))) and found[1] in GONE_FROM_NUMPY:
+        name, since = f"numpy.{found[1]}", "NumPy before 1.24"
     else:
         name = found[1] if (found := _NOT_IN_MODULE.match(str(error))) else name
         if name not in GONE:
