@@ -58,6 +58,8 @@ def run(
     context = multiprocessing.get_context("fork" if fork else "spawn")
     stop, waiting, deaths = context.RawValue("b", 0), deque(shards.waiting.items()), Counter[int]()
     with ExitStack() as stack:
+        if prepared is not None:
+            prepared.before_fork()
         stack.enter_context(_frozen(fork))
         seats = [_Seat(context, Context(job, manifest, prepared, stop, context.RawValue("q", 0))) for job in jobs]
         stack.callback(_close, seats, stop)

@@ -19,8 +19,8 @@ from caffepy.errors import CaffeError, DataError, StateError
 
 SAMPLE = 64
 """Pictures that are looked at before work begins."""
-_SHARD = 512
-"""Pictures of a shard, as many more as make its last batch a full one."""
+_SHARD, _EACH = 512, 8
+"""Pictures of a shard, or as few as give each worker so many shards; then rounded up to full batches."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def run(
 ) -> Summary:
     """Do what the job says for all pictures of the source that are not yet done.
 
-    shard      pictures of a shard, rounded up to full batches; 0: 512
+    shard      pictures of a shard, rounded up to full batches; 0: 512, or fewer so that each worker has 8 shards
     resume     go on with results that are there; else they are an error
     progress   a line on stderr; None: on a terminal
 
@@ -85,7 +85,9 @@ def run(
                 stack.enter_context(on_ray.connected(resources.ray, jobs))
             stack.enter_context(threads.using_threads(jobs[0].threads))
             worker = stack.enter_context(prepared(jobs[0], source, len(jobs)))
-            found = known or _begun(job.sink.folder, identity, worker.batch, shard)
+            found = known or _begun(
+                job.sink.folder, identity, worker.batch, shard or _shard_of(source.count, len(jobs))
+            )
             jobs = [replace(each, batch=worker.batch) for each in jobs]
             _work(jobs, found, _missing(source, found.shard, before), worker, summary, progress)
     assert found is not None
@@ -142,8 +144,13 @@ def _check_sizes(worker: Worker, source: Source) -> None:
         )
 
 
+def _shard_of(pictures: int, workers: int) -> int:
+    """At the end, workers wait for the last one's shard: that is to be a small part of a small run."""
+    return min(_SHARD, -(-pictures // (_EACH * workers)))
+
+
 def _begun(folder: str, identity: dict[str, object], batch: int, shard: int) -> Manifest:
-    manifest = Manifest(folder, identity, batch, -(-(shard or _SHARD) // batch) * batch)
+    manifest = Manifest(folder, identity, batch, -(-shard // batch) * batch)
     manifests.begin(manifest)
     return manifest
 

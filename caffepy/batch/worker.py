@@ -58,6 +58,10 @@ class Worker:
         if job.batch:
             self.resize(job.batch)
 
+    def before_fork(self) -> None:
+        """Give scratch memory back, which this process needs no more, and which each forked one would copy."""
+        self.net.execution.replay.on_cpu.arena.renew()
+
     # ---- how many at once
 
     def resize(self, batch: int) -> None:

@@ -42,7 +42,9 @@ _TASKS = "--classify, --blobs, --saliency, --detect or --function"
 @click.option("--scale", default=255.0, show_default=True, help="The value of white in the net's input.")
 @click.option("--resize/--no-resize", default=True, show_default=True, help="Resize pictures to the net's input.")
 @click.option("--batch", "at_once", type=click.IntRange(1), help="Pictures in a pass. [default: as memory allows]")
-@click.option("--shard", type=click.IntRange(1), default=512, show_default=True, help="Pictures written at once.")
+@click.option(
+    "--shard", type=click.IntRange(1), help="Pictures written at once. [default: 512, or 8 shards for each worker]"
+)
 @click.option("--workers", type=click.IntRange(1), help="How many. [default: one for each GPU, or core]")
 @click.option("--threads", type=click.IntRange(1), help="Of each worker on the CPU. [default: the cores shared out]")
 @click.option("--gpu", metavar="0,1|all", help="Run on these GPUs. [default: on the CPU]")
@@ -77,7 +79,8 @@ def batch(model: str, files: tuple[str, ...], out: str | None, plan: bool, as_js
         return
     if not out:
         raise click.UsageError("Expected --out FOLDER, or --plan.")
-    rest = {name: options[name] for name in ("shard", "ray", "resume", "strict", "progress")}
+    rest = {name: options[name] for name in ("ray", "resume", "strict", "progress")}
+    rest["shard"] = options["shard"] or 0
     done = batches.run(model, weights, opened, out, task, **places, **rest)
     _tell(done.as_dict(), as_json)
     if done.errors:

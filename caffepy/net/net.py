@@ -363,7 +363,8 @@ class Net:
 
     def _forward_range(self, start: int, end: int) -> None:
         self.execution.forward(start, end)
-        self._gradient.remember_inputs(start, end)
+        if self.execution.turns is None:  # else no gradient follows
+            self._gradient.remember_inputs(start, end)
 
     def _backward_range(self, start: int, end: int, ending: Ending | None = None) -> set[graph.Version]:
         self.execution.check_kept()

@@ -95,6 +95,19 @@ def test_what_is_there_is_not_done_again(tmp_path):
     assert not batch.run(*given, tmp_path / "out", batch.Blobs(("fc",)), **options).done
 
 
+@pytest.mark.parametrize(
+    ("options", "shard"),
+    [({"workers": 2}, 2), ({"workers": 1}, 3), ({"workers": 1, "batch": 2}, 4), ({"workers": 2, "shard": 7}, 7)],
+)
+def test_small_runs_have_small_shards(options, shard, tmp_path):
+    """21 pictures: at least 8 shards for each worker, of full batches."""
+    model, weights, _ = made(tmp_path)
+    summary = batch.run(
+        model, weights, tmp_path / "pictures", tmp_path / "out", batch.Blobs(("fc",)), **{"batch": 1, **options}
+    )
+    assert [done.pictures for done in sorted(summary.done, key=lambda one: one.number)][:-1] == [shard] * (20 // shard)
+
+
 def test_a_folder_of_other_results_is_refused_and_says_what_differs(tmp_path):
     model, weights, paths = made(tmp_path)
     given = {"batch": 4, "workers": 1}

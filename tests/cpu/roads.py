@@ -26,11 +26,11 @@ def road(name: str) -> Iterator[None]:
         engine.set_cpu_engine(before)
 
 
-def build(body: str, shape: tuple[int, ...], phase: int = TEST, seed: int = 3) -> caffepy.Net:
+def build(body: str, shape: tuple[int, ...], phase: int = TEST, seed: int = 3, memory: str = "full") -> caffepy.Net:
     """A net of one input `data` and these layers, every weight and the input filled with noise."""
     extents = " ".join(f"dim: {extent}" for extent in shape)
     data = f'layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ {extents} }} }} }}'
-    net = caffepy.Net(prototxt.parse(f"force_backward: true {data} {body}", NetParameter), phase)
+    net = caffepy.Net(prototxt.parse(f"force_backward: true {data} {body}", NetParameter), phase, memory=memory)
     rng = np.random.default_rng(seed)
     for layer in net.layers:
         for index, blob in enumerate(layer.blobs):

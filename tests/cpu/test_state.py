@@ -311,3 +311,19 @@ def test_scratch_memory_that_grows_while_a_pass_is_captured() -> None:
     with road("numpy"):
         reference = passes(build(body, SHAPE))
     assert_alike(passes(build(body, SHAPE)), reference)
+
+
+def test_scratch_memory_can_be_exchanged_for_fresh() -> None:
+    """Nothing in it is needed between passes, and what is new has not been written to."""
+    net = build(NET, SHAPE, memory="inference")
+    net.forward()
+    before, arena = net.blobs["prob"].data.copy(), net.execution.replay.on_cpu.arena
+    old = arena._buffer
+    arena.renew()
+    assert arena.size == old.size > 0
+    assert not np.shares_memory(arena._buffer, old)
+    assert not arena._buffer.any()
+    old.fill(255)  # NaNs, which nobody may meet
+    net.forward()
+    np.testing.assert_array_equal(net.blobs["prob"].data, before)
+    assert arena._buffer.any()
