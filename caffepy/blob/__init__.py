@@ -146,6 +146,15 @@ class Blob:
         values: Floats = storage.read_host(self.count).reshape(self.shape)
         return values
 
+    def glance(self) -> Floats:
+        """The same for a moment: what is packed is unpacked into memory that nobody keeps."""
+        storage = self.data_storage
+        if storage.fresh or storage.gpu is not None:
+            return self.read()
+        values: Floats = storage.plain(self.count).copy()
+        storage.homes[0].download(values)
+        return values.reshape(self.shape)
+
     def read_diff(self) -> Floats:
         """The diffs on the host, likewise."""
         diffs: Floats = self.diff_storage.asked().read_host(self.count).reshape(self.shape)

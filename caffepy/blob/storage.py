@@ -12,6 +12,8 @@ from numpy.typing import DTypeLike, NDArray
 from caffepy import device
 from caffepy.blob.gpu_home import GpuHome
 from caffepy.blob.halves import Format, HalfHome
+from caffepy.blob.home import MOVING, Home, Receiver
+from caffepy.device import pages
 from caffepy.errors import DeviceError
 
 Shape = tuple[int, ...]
@@ -34,19 +36,6 @@ class _Alone:
 _alone = _Alone()
 _OWN_REFERENCES = sys.getrefcount(_alone.array)
 """Of an array that nothing but an attribute refers to."""
-
-
-class Home(Protocol):
-    """Memory away from the host's plain array that can hold the same values."""
-
-    def upload(self, host: NDArray[Any]) -> None:
-        """Take the values from the host's array."""
-
-    def download(self, host: NDArray[Any]) -> None:
-        """Put the values into the host's array."""
-
-    def take(self, other: "Home") -> bool:
-        """Take the values from that home, without the host's help; whether it can."""
 
 
 class Watcher(Protocol):
@@ -77,6 +66,7 @@ class SyncedArray:
         "dtype",
         "generation",
         "lent",
+        "moved",
         "places",
         "private",
     )
@@ -91,6 +81,8 @@ class SyncedArray:
         """How often the memory has started from zeros."""
         self.places = 0
         """How often the memory has lost its place."""
+        self.moved = False
+        """The host's memory was given back, and no pass has written the values since."""
         self.lent: tuple[SyncedArray, int] | None = None
         """Memory that takes the place of its own in passes, from an element on; others use it at other times."""
         self.before_asked: Callable[[SyncedArray, bool], None] | None = None
@@ -131,6 +123,8 @@ class SyncedArray:
         array = self.plain(count)
         if not self._fresh:
             assert self._host is not None
+            with MOVING:
+                pass  # they are in no home before they are wholly there
             self._wait()
             self._current[0].download(self._host)
             self._fresh = True
@@ -264,8 +258,39 @@ class SyncedArray:
         if access != "read":
             self.left(False, (home,))
 
+    def move(self, home: Receiver, watcher: Watcher) -> None:
+        """Make `home` hold the values, and give the host's memory back if only `watcher` uses the storage.
+
+        That is done once: who asks the host for the values afterwards may well do so again.
+        """
+        if self._host is None or self.moved or self._current or not (self._fresh and self._only(watcher)):
+            self.ready(home, "read")
+            return
+        move, only = home.move(self._host), False
+        with MOVING:
+            try:
+                self._fresh = False  # who asks from here on waits; who asked before is seen
+                only = self._only(watcher)
+                if only:
+                    self.moved = True
+                    move.run()
+            finally:
+                if only:
+                    move.run()  # an interrupt must not leave some of the values here and some there
+                    self._current = (home,)
+                else:
+                    self._fresh = True
+        self.ready(home, "read")
+        self.tell()
+
+    def _only(self, watcher: Watcher) -> bool:
+        """Whether the host's memory could be given back, and nobody but `watcher` uses it."""
+        free = self._host is not None and pages.can_give_back(self._host) and not self.viewed
+        return free and set(self._watchers or ()) <= {watcher}
+
     def left(self, fresh: bool, homes: tuple[Home, ...]) -> None:
         """A pass wrote the values: they are on the host if `fresh`, in these homes, and nowhere else."""
+        self.moved = False
         if self._fresh != fresh or self._current != homes:
             self._fresh, self._current = fresh, homes
             self.tell()
@@ -292,7 +317,7 @@ class SyncedArray:
         if count > self._capacity or self.generation == 0:
             self._capacity = count
             self._host = self._gpu_home = self._half_home = None
-            self._fresh, self._current = True, ()
+            self._fresh, self._current, self.moved = True, (), False
             self.generation += 1
             self.places += 1
             self.tell()

@@ -9,7 +9,7 @@ import numpy as np
 from caffepy.blob.storage import SyncedArray, viewed
 from caffepy.cpu.arena import Arena
 from caffepy.cpu.build import Bound
-from caffepy.cpu.homes import Computed, Shared
+from caffepy.cpu.homes import Computed, Packed, Shared
 from caffepy.cpu.record import Recorder
 from caffepy.cpu.translations import translate
 from caffepy.device.onednn.handles import Call, library
@@ -55,6 +55,12 @@ class CapturedPass:
         self._runs = list(_runs(self._calls, self.threads))
         self._needs = {storage: value.needs for storage, value in builder.values.items() if value.needs}
         self._leaves = {storage: value.left for storage, value in builder.values.items() if value.written}
+        self._movable = {
+            storage: homes[0]
+            for storage, homes in self._needs.items()
+            if len(homes) == 1 and type(homes[0]) is Packed and not (storage.lent or storage in self._leaves)
+        }
+        """What it reads packed only, so that the host may forget it."""
         self._preparations = builder.preparations
         self._sources = {source for preparation in self._preparations for source in preparation.sources}
         for source in self._sources:
@@ -126,6 +132,8 @@ class CapturedPass:
         dirty = viewed(self._sources)
         touched = self._touched | self._recorder.touched
         self._touched, self._recorder.touched = set(), set()
+        for storage in touched & self._movable.keys():
+            storage.move(self._movable[storage], self._recorder)
         for storage in touched & self._needs.keys():
             for home in self._needs[storage]:
                 if home is None:

@@ -1,5 +1,7 @@
 """Homes of values on the CPU: packed in a layout that operations chose, or to be had by computing them again."""
 
+import math
+import operator
 import weakref
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -7,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffepy.blob.storage import Home, SyncedArray
+from caffepy.blob.home import Home
+from caffepy.blob.storage import SyncedArray
 from caffepy.device.onednn.handles import (
     SCRATCHPAD,
     Attributes,
@@ -19,6 +22,7 @@ from caffepy.device.onednn.handles import (
     contiguous,
     library,
 )
+from caffepy.device.pages import giving_back
 from caffepy.device.threads import threads
 from caffepy.errors import StateError
 
@@ -31,6 +35,8 @@ _known: weakref.WeakKeyDictionary[SyncedArray, "weakref.WeakValueDictionary[obje
 _known = weakref.WeakKeyDictionary()
 
 
+_PIECE = 8 << 20
+"""Bytes that are packed at once where the host's memory is given back."""
 _MOVES = 4
 """Ways between two places that are remembered."""
 
@@ -64,6 +70,10 @@ class Packed:
     def download(self, host: NDArray[Any]) -> None:
         """Unpack them onto the host."""
         self._move(self.memory, self._plain(host))
+
+    def move(self, host: NDArray[Any]) -> "Packing":
+        """How they are packed where the host need not keep them."""
+        return Packing(self.memory, host)
 
     def take(self, other: Home) -> bool:
         """Take the values from another layout, if it is of the same shape."""
@@ -115,6 +125,32 @@ class Shared(Packed):
 
 
 _ONLY_FORWARD = "values of this kind are written by a forward pass only; run forward again"
+
+
+class Packing:
+    """Packs the host's values piece by piece, and gives back the memory of each piece that is packed."""
+
+    def __init__(self, target: Memory, host: NDArray[Any]) -> None:
+        layout, self._threads = target.layout, threads()
+        rows, *rest = layout.shape
+        row = 4 * math.prod(rest)
+        number = max(1, _PIECE // (row * layout.block)) * layout.block
+        calls: list[Call] = []
+        steps: list[Callable[[], object]] = []
+        with library().using(self._threads):
+            for first in range(0, rows, number):
+                last = min(first + number, rows)
+                piece = last - first, *rest
+                source = Memory(contiguous(piece), address(host) + first * row)
+                part = target.viewed(layout.part(piece, (first, *(0 for _ in rest))))
+                calls.append(own_call(reorder(source.layout, part.layout), {SRC: source, DST: part}))
+                steps += calls[-1].run, giving_back(host, first * row, last * row)
+        self._calls, self._steps = calls, iter(steps)
+
+    def run(self) -> None:
+        """Do what has not been done of it; no signal is handled in between, for no Python runs."""
+        with library().using(self._threads):
+            list(map(operator.methodcaller("__call__"), self._steps))
 
 
 class Computed:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from caffepy.blob.storage import Home, SyncedArray
+from caffepy.blob.home import Home
+from caffepy.blob.storage import SyncedArray
 from caffepy.cpu.homes import Computed, Packed
 from caffepy.device.onednn.handles import Layout, Memory
 
@@ -20,7 +21,7 @@ class Value:
         self.storage, self.start = storage, start
         found = () if storage.lent else storage.homes  # what is lent holds nothing from an earlier pass
         self.homes: dict[object, Packed] = {home.memory.layout.key: home for home in found if isinstance(home, Packed)}
-        self.plain = storage.fresh or not self.homes
+        self.plain = storage.fresh or storage.moved or not self.homes
         self.copies: dict[object, Memory] = {}
         """In other layouts, for this pass only."""
         self.computed: Computed | None = next((home for home in found if isinstance(home, Computed)), None)

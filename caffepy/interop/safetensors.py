@@ -32,9 +32,12 @@ def save_safetensors(net: "Net", path: PathLike) -> None:
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     with net._lock:
-        check_names(net.param, [[blob.read() for blob in layer.blobs] for layer in net.execution.layers], "safetensors")
+        values = [[blob.glance() for blob in layer.blobs] for layer in net.execution.layers]
+        check_names(net.param, values, "safetensors")
         arrays = {
-            f"{layer.name}/{i}": blob.read() for layer in net.execution.layers for i, blob in enumerate(layer.blobs)
+            f"{layer.name}/{i}": array
+            for layer, blobs in zip(net.execution.layers, values, strict=True)
+            for i, array in enumerate(blobs)
         }
         place = 0
         for key, array in arrays.items():

@@ -150,7 +150,7 @@ def save(
 
     In an HDF5 file a blob that is `shared` stands under its owner only; diffs stand everywhere (Net::ToHDF5).
     """
-    values = [[blob.read() for blob in layer.blobs] for layer in layers]
+    values = [[blob.glance() for blob in layer.blobs] for layer in layers]
     with_diffs = [[blob.read_diff() for blob in layer.blobs] for layer in layers] if diffs else None
     definition = NetParameter(name=param.name, layer=param.layer)
     for written, layer in zip(definition.layer, layers, strict=True):
@@ -186,11 +186,11 @@ def _copy(
         raise
     for i, blobs in chosen.items():
         for blob, values in zip(blobs, read.pop(i), strict=True):
-            place = layers[i].blobs[blob.index].data
+            place = layers[i].blobs[blob.index]
             if values is None:
-                blob.copy_into(place)
+                blob.copy_into(place.data)
             else:
-                place[...] = values.reshape(place.shape)
+                place.data_storage.put(values)
         layers[i].loaded()
 
 

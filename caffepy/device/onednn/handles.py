@@ -83,6 +83,13 @@ class Layout(_Owned):
         """Whether elements follow one another as in a C-contiguous array."""
         return bool(self.key == contiguous(self.shape).key)
 
+    @property
+    def block(self) -> int:
+        """How far apart along the first axis the layout can be cut."""
+        found: Any = self.key
+        blocks, axes = found[3:5]
+        return math.prod(size for size, axis in zip(blocks, axes, strict=True) if axis == 0)
+
     def part(self, shape: Sequence[int], offset: Sequence[int]) -> "Layout":
         """Of a piece of the shape. Raises DeviceError where blocks would be cut."""
         handle, c = Handle(), library().c
