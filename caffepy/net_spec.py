@@ -9,9 +9,10 @@ n.pool1 = L.Pooling(n.conv1, pool=P.Pooling.MAX, kernel_size=2, stride=2)
 n.to_proto()
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
@@ -45,6 +46,10 @@ _KINDS = {
     FieldDescriptor.CPPTYPE_DOUBLE: "a number",
     FieldDescriptor.CPPTYPE_MESSAGE: "a dict of its fields",
 }
+_WHOLE = {
+    *(FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64),
+    *(FieldDescriptor.CPPTYPE_UINT32, FieldDescriptor.CPPTYPE_UINT64),
+}
 
 
 def param_name_dict() -> dict[str, str]:
@@ -60,8 +65,9 @@ def param_name_dict() -> dict[str, str]:
 
 
 def assign_proto(proto: Message, name: str, val: Any) -> None:
-    """Set a field of a message: dicts are messages, lists are repeated fields, one value for those is a list of one.
+    """Set a field of a message: a dict is a message, an iterable a repeated field, one value for that a list of one.
 
+    Where whole numbers are expected, 4.0 is 4, as `8 / 2` gives it; where strings are, so are paths.
     Raises UnknownFieldError where the message, or one within it, has no such field, ArgumentError where `val` is not
     of the field's type.
     """
@@ -70,22 +76,30 @@ def assign_proto(proto: Message, name: str, val: Any) -> None:
         known = proto.DESCRIPTOR.fields_by_name
         raise UnknownFieldError(f"{proto.DESCRIPTOR.name} has no field {name!r}{nearest(name, known)}")
     target = getattr(proto, name)
-    val = val.tolist() if isinstance(val, np.ndarray | np.generic) else val
+    val = val.tolist() if isinstance(val, np.ndarray) else val
     try:
         if hasattr(target, "extend"):
-            for each in val if isinstance(val, list | tuple) else [val]:
+            single = isinstance(val, str | bytes | Mapping | Message) or not isinstance(val, Iterable)
+            for each in [val] if single else val:
                 if isinstance(each, Mapping) and hasattr(target, "add"):
                     _assign_all(target.add(), each)
                 else:
-                    target.append(each.item() if isinstance(each, np.generic) else each)
+                    target.append(_plain(field, each))
         elif isinstance(val, Mapping) and isinstance(target, Message):
             _assign_all(target, val)
         else:
-            setattr(proto, name, val)
+            setattr(proto, name, _plain(field, val))
     except (TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ArgumentError | UnknownFieldError):
             raise
         raise ArgumentError(f"{proto.DESCRIPTOR.name}.{name} takes {_kind(field)}, got {val!r}") from error
+
+
+def _plain(field: Any, value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and value.is_integer() and field.cpp_type in _WHOLE:
+        return int(value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _assign_all(proto: Message, values: Mapping[str, Any]) -> None:
@@ -129,7 +143,7 @@ class Function:
                 raise ArgumentError(f"{type_name} input {i} is not a Top (type is {type(given)})").advise(
                     f"give what L.SomeLayer(...) returns, each by itself where that is several: L.{type_name}(*tops)"
                 )
-        if not isinstance(self.ntop, int) or self.ntop < 0:
+        if not isinstance(self.ntop, SupportsIndex) or self.ntop.__index__() < 0:
             raise ArgumentError(f"{type_name}: ntop is {self.ntop!r}; expected how many blobs the layer writes")
         self.tops = tuple(Top(self, n) for n in range(self.ntop))
 

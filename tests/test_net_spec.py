@@ -269,6 +269,8 @@ def spec(**settings: Any) -> NetParameter:
             r"layer 'Deconvolution1'.*convolution_param=dict\(num_output=\.\.\.\)",
         ),
         (lambda: spec(num_output="many"), ArgumentError, "'conv1'.*num_output takes a whole number.* got 'many'"),
+        (lambda: spec(num_output=9 / 2), ArgumentError, r"num_output takes a whole number.* got 4\.5"),
+        (lambda: spec(num_output=float("inf")), ArgumentError, r"num_output takes a whole number.* got inf"),
         (lambda: spec(num_output=[3]), ArgumentError, r"num_output takes a whole number.* got \[3\]"),
         (lambda: spec(bias_term="no"), ArgumentError, "bias_term takes True or False, got 'no'"),
         (lambda: spec(weight_filler="xavier"), ArgumentError, "weight_filler takes a dict of its fields, got 'xavier'"),
@@ -279,6 +281,20 @@ def spec(**settings: Any) -> NetParameter:
 def test_mistakes(wrong: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         wrong()
+
+
+def test_values_of_other_types_that_say_the_same() -> None:
+    n = caffe.NetSpec()
+    n.data = L.Input(shape={"dim": range(1, 5)})
+    n.conv = L.Convolution(n.data, num_output=64 / 2, kernel_size=map(int, "35"), pad=np.int64(1), bias_term=np.False_)
+    n.one, n.other = L.Slice(n.data, axis=-1.0, slice_point=(point for point in (2,)), ntop=np.int64(2))
+    n.images = L.Data(source=Path("train") / "lmdb", batch_size=np.float64(8))
+    data, conv, slices, images = n.to_proto().layer
+    assert list(data.input_param.shape[0].dim) == [1, 2, 3, 4]
+    found = conv.convolution_param
+    assert (found.num_output, list(found.kernel_size), list(found.pad), found.bias_term) == (32, [3, 5], [1], False)
+    assert (slices.slice_param.axis, list(slices.slice_param.slice_point), len(slices.top)) == (-1, [2], 2)
+    assert (images.data_param.source, images.data_param.batch_size) == (str(Path("train/lmdb")), 8)
 
 
 def test_the_sentence_for_a_tuple_of_tops_is_pycaffes() -> None:

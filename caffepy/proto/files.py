@@ -54,9 +54,14 @@ def open_binary(path: PathLike) -> BinaryIO:
     except ValueError as error:  # a NUL in it
         raise MissingFileError(f"{os.fspath(path)!r} is no path: {error}") from error
     except OSError as error:
-        where = os.path.abspath(path)
-        message = f"{os.fspath(path)}: cannot be opened ({error.strerror}); looked at {where}"
-        raise MissingFileError(message + _about_backslashes(os.fspath(path))) from error
+        where, name = os.path.abspath(path), os.fspath(path)
+        if re.match(r"\s*(#.*\n\s*)*\w+\s*(:\s|\{\s)", name):
+            raise MissingFileError(
+                f"{name[:30]!r}... is no path but, it seems, a prototxt's text: write it to a file, or give "
+                "the message of caffe_pb2 that google.protobuf.text_format parsed it into"
+            ) from error
+        message = f"{name}: cannot be opened ({error.strerror}); looked at {where}"
+        raise MissingFileError(message + _about_backslashes(name)) from error
 
 
 def check_regular(path: PathLike) -> None:

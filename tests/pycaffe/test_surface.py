@@ -240,6 +240,16 @@ def test_mode_and_phase_could_be_set_through_a_net() -> None:
     assert not hasattr(net, "nothing")
 
 
+@pytest.mark.parametrize("load", [lambda text: caffe.Net(text, caffe.TEST), caffe.get_solver])
+@pytest.mark.parametrize("text", [CHAIN, 'net: "a"\nbase_lr: 1', "# why\n\nlayer { }" + " " * 5000])
+def test_a_prototxts_text_is_no_path(load: Callable[[str], object], text: str) -> None:
+    with pytest.raises(
+        RuntimeError, match=r"is no path but, it seems, a prototxt's text: write it to a file"
+    ) as caught:
+        load(text)
+    assert len(str(caught.value)) < 250
+
+
 @pytest.mark.parametrize(
     ("path", "advice"),
     [(r"models\net.prototxt", "parted by slashes"), ("models\net.prototxt", "write backslashes twice")],
