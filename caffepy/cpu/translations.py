@@ -1,7 +1,7 @@
 """A pass's operations, translated one after the other into calls."""
 
 from caffepy.blob.storage import SyncedArray
-from caffepy.cpu import (
+from caffepy.cpu import (  # noqa: F401 (each enters its translations in the table)
     batch_norm,
     batch_norm_training,
     convolution,
@@ -19,22 +19,6 @@ from caffepy.cpu.build import Builder, DeclinedError
 from caffepy.cpu.record import Recorder
 from caffepy.cpu.table import TRANSLATIONS
 from caffepy.errors import DeviceError
-
-FAMILIES = (
-    batch_norm,
-    batch_norm_training,
-    convolution,
-    elementwise,
-    inner_product,
-    joins,
-    lrn,
-    moves,
-    pooling,
-    scale_weights,
-    softmax,
-    updates,
-)
-"""The modules whose translations there are."""
 
 
 def translate(recorder: Recorder, wanted: set[SyncedArray], *, keeps: bool = True) -> Builder:

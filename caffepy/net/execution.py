@@ -15,7 +15,7 @@ from caffepy.net.around import Callback, Callbacks, Ending, Turns
 from caffepy.net.budget import Budget
 from caffepy.net.replay import Replay
 from caffepy.net.rows import clear_missing, counting
-from caffepy.net.rules import ActiveRules, Rule
+from caffepy.net.rules import ActiveRules, Rule, Step
 
 DiffOf = Callable[[int], SyncedArray]
 Extent = tuple[Shape, Rows | None]
@@ -353,7 +353,7 @@ class Execution:
                 if rule is None or self.rules is None:
                     layer.backward(top, wanted, bottom)
                 else:
-                    rule.backward(layer, i, top, wanted, bottom, self.rules.memory)
+                    rule.backward(Step(layer, i, top, wanted, bottom, self.rules.memory))
 
     def _rule(self, i: int) -> Rule | None:
         return None if self.rules is None else self.rules.rules.get(i)

@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
 
 from caffepy.blob import Arrays, Blob, BlobVec, Shape, SyncedArray
 from caffepy.graph import Wiring
@@ -37,30 +38,35 @@ class Memory:
         return self._kept[layer]
 
 
+@dataclass(frozen=True)
+class Step:
+    """A layer whose turn in a backward pass it is."""
+
+    layer: Layer
+    index: int
+    """The layer's, in the net."""
+    top: Sequence[Arrays]
+    propagate_down: Sequence[bool]
+    bottom: Sequence[Arrays]
+    memory: Memory
+
+
 class Rule:
     """What runs in place of a layer's backward. One object may serve many layers; it holds no arrays."""
 
+    reads: ClassVar[Reads] = ("bottom", "top")
+    """Which data `backward` reads, as Layer.reads."""
+
     def reads_of(self, layer: Layer) -> Reads:
-        """Which data `backward` reads, as Layer.reads."""
-        return ("bottom", "top")
+        """The same, where it depends on the layer."""
+        return self.reads
 
     def keeps(self, layer: Layer) -> bool:
         """Whether forward is to keep a copy of bottom 0, which the layer or one behind it writes over."""
         return False
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
-        """Overwrite the diff of each bottom whose propagate_down is true; launch operations only.
-
-        index   the layer's, in the net
-        """
+    def backward(self, step: Step) -> None:
+        """Overwrite the diff of each bottom whose propagate_down is true; launch operations only."""
         raise NotImplementedError
 
 

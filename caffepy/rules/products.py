@@ -12,7 +12,7 @@ from typing import Any, Literal
 from caffepy import device
 from caffepy.blob import Arrays, Blob
 from caffepy.layer import Layer
-from caffepy.net.rules import Memory, Reads, Rule, standing_in
+from caffepy.net.rules import Memory, Rule, Step, standing_in
 from caffepy.rules.folding import Folded, weights_of
 from caffepy.rules.operations import favored, keep_of_sign, part_of, relevance_product, relevance_quotient
 
@@ -46,6 +46,7 @@ class Products(Rule):
     z_j the sum of the share's terms: sign * (sum over i of x_i w_ij + b_j).
     """
 
+    reads = ("bottom",)
     shares: tuple[Share, ...]
     epsilon: float = 1e-6
     gamma: float = 0.0
@@ -54,25 +55,14 @@ class Products(Rule):
     high: tuple[float, ...] = ()
     folded: Folded | None = None
 
-    def reads_of(self, layer: Layer) -> Reads:
-        """The inputs."""
-        return ("bottom",)
-
     def behind(self, folded: Folded) -> "Products":
         """The same for a layer with that behind it."""
         return replace(self, folded=folded)
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
+    def backward(self, step: Step) -> None:
+        layer, memory = step.layer, step.memory
         weights = weights_of(layer, self.folded, memory)
-        for t, down, b in zip(top, propagate_down, bottom, strict=True):
+        for t, down, b in zip(step.top, step.propagate_down, step.bottom, strict=True):
             if not down:
                 continue
             relevance = memory.scratch("relevance", b.shape)

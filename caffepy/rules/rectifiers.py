@@ -1,14 +1,12 @@
 """Rules for rectifiers: guided backpropagation and the deconvolutional net."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from caffepy.blob import Arrays
 from caffepy.layer import Layer
 from caffepy.layers.activation.activations import ELU, ReLU6
 from caffepy.layers.activation.prelu import PReLU
 from caffepy.layers.activation.relu import ReLU
-from caffepy.net.rules import Memory, Reads, Rule
+from caffepy.net.rules import Reads, Rule, Step
 from caffepy.rules.by_type import ByType
 from caffepy.rules.operations import part_of
 
@@ -24,18 +22,10 @@ class Guided(Rule):
         """What the derivative reads."""
         return layer.reads
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
-        layer.backward(top, propagate_down, bottom)
-        if propagate_down[0]:
-            diff = bottom[0].diff
+    def backward(self, step: Step) -> None:
+        step.layer.backward(step.top, step.propagate_down, step.bottom)
+        if step.propagate_down[0]:
+            diff = step.bottom[0].diff
             part_of(diff, 1.0, diff)
 
 
@@ -43,21 +33,11 @@ class Guided(Rule):
 class Deconv(Rule):
     """bottom_diff = max(top_diff, 0), whatever went forward (Zeiler & Fergus 2014, arXiv 1311.2901)."""
 
-    def reads_of(self, layer: Layer) -> Reads:
-        """No data."""
-        return ()
+    reads = ()
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
-        if propagate_down[0]:
-            part_of(top[0].diff, 1.0, bottom[0].diff)
+    def backward(self, step: Step) -> None:
+        if step.propagate_down[0]:
+            part_of(step.top[0].diff, 1.0, step.bottom[0].diff)
 
 
 _RECTIFIERS = (ReLU, ReLU6, PReLU, ELU)

@@ -23,7 +23,7 @@ from caffepy.layers.recurrent.lstm import LSTMUnit
 from caffepy.layers.recurrent.recurrent import Recurrent
 from caffepy.layers.utility.eltwise import Eltwise
 from caffepy.layers.vision.pooling import Pooling
-from caffepy.net.rules import Memory, Reads, Rule
+from caffepy.net.rules import Reads, Rule, Step
 from caffepy.proto.caffe_pb2 import EltwiseParameter, PoolingParameter
 from caffepy.rules.operations import (
     halves_mean,
@@ -46,52 +46,37 @@ class Rescale(Rule):
         """The bottom, unless forward keeps it."""
         return () if layer.runs_in_place else ("bottom",)
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
-        if not propagate_down[0]:
+    def backward(self, step: Step) -> None:
+        if not step.propagate_down[0]:
             return
-        before, after = _again(layer, index, bottom[0], top[0], memory, in_place=layer.runs_in_place)
-        slope = memory.scratch("spread", bottom[0].shape)
-        layer.backward([_topped(top[0], after)], [True], [before.arrays(("read", "overwrite"), slope.diff_storage)])
+        (top,), (bottom,) = step.top, step.bottom
+        before, after = _again(step, in_place=step.layer.runs_in_place)
+        slope = step.memory.scratch("spread", bottom.shape)
+        written = before.arrays(("read", "overwrite"), slope.diff_storage)
+        step.layer.backward([_topped(top, after)], [True], [written])
         x, y = before.arrays().data, after.arrays().data
-        rescale_backward(x, y, x.size // 2, top[0].diff, slope.arrays().diff, bottom[0].diff)
+        rescale_backward(x, y, x.size // 2, top.diff, slope.arrays().diff, bottom.diff)
 
 
 @dataclass(frozen=True)
 class RescaleMaximum(Rule):
     """For maxima of windows: what a maximum gained goes to where it was found, in the image and in the reference."""
 
-    def reads_of(self, layer: Layer) -> Reads:
-        """The bottom."""
-        return ("bottom",)
+    reads = ("bottom",)
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
-        if not propagate_down[0]:
+    def backward(self, step: Step) -> None:
+        if not step.propagate_down[0]:
             return
-        before, after = _again(layer, index, bottom[0], top[0], memory, in_place=False)
-        spread, slope = memory.scratch("spread", bottom[0].shape), memory.scratch("slope", bottom[0].shape)
-        moved = memory.scratch("moved", top[0].shape)
+        layer, memory, top, bottom = step.layer, step.memory, step.top[0], step.bottom[0]
+        before, after = _again(step, in_place=False)
+        spread, slope = memory.scratch("spread", bottom.shape), memory.scratch("slope", bottom.shape)
+        moved = memory.scratch("moved", top.shape)
         half = before.count // 2
-        pool_rescale(after.arrays().data, after.count // 2, top[0].diff, moved.arrays(("read", "overwrite")).diff)
+        pool_rescale(after.arrays().data, after.count // 2, top.diff, moved.arrays(("read", "overwrite")).diff)
         layer.backward([moved.arrays()], [True], [before.arrays(("read", "overwrite"), spread.diff_storage)])
-        layer.backward(top[:1], [True], [before.arrays(("read", "overwrite"), slope.diff_storage)])
+        layer.backward([top], [True], [before.arrays(("read", "overwrite"), slope.diff_storage)])
         x = before.arrays().data
-        pool_rescale_backward(x, half, spread.arrays().diff, slope.arrays().diff, bottom[0].diff)
+        pool_rescale_backward(x, half, spread.arrays().diff, slope.arrays().diff, bottom.diff)
 
 
 @dataclass(frozen=True)
@@ -101,70 +86,42 @@ class RescaleNormalization(Rule):
     Squares are rescaled as any function of one value; so nothing is lost, as with the paper's own rules.
     """
 
-    def reads_of(self, layer: Layer) -> Reads:
-        """The bottom."""
-        return ("bottom",)
+    reads = ("bottom",)
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
-        if not propagate_down[0]:
+    def backward(self, step: Step) -> None:
+        if not step.propagate_down[0]:
             return
+        layer = step.layer
         assert isinstance(layer, LRN)
         channels, height, width = layer.extent
-        data, scale = bottom[0].data, layer.scale.array
+        data, scale = step.bottom[0].data, layer.scale.array
         window = channels, height * width, layer.local_size, layer.alpha, layer.beta
-        lrn_rescale_backward(data, scale, data.size // 2, *window, top[0].diff, bottom[0].diff)
+        lrn_rescale_backward(data, scale, data.size // 2, *window, step.top[0].diff, step.bottom[0].diff)
 
 
 @dataclass(frozen=True)
 class RescaleProduct(Rule):
     """For products of two bottoms, gates: each factor's difference times the mean of the other, so nothing is lost."""
 
-    def reads_of(self, layer: Layer) -> Reads:
-        """The bottoms."""
-        return ("bottom",)
+    reads = ("bottom",)
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
+    def backward(self, step: Step) -> None:
         means = []
-        for number, factor in enumerate(bottom):
-            mean = memory.scratch(f"mean {number}", factor.shape)
+        for number, factor in enumerate(step.bottom):
+            mean = step.memory.scratch(f"mean {number}", factor.shape)
             halves_mean(factor.data, factor.data.size // 2, mean.arrays(("overwrite", "read")).data)
             means.append(mean.arrays(("read", "overwrite"), factor.blob().diff_storage))
-        layer.backward(top, propagate_down, means)
+        step.layer.backward(step.top, step.propagate_down, means)
 
 
 @dataclass(frozen=True)
 class Without(Rule):
     """For layers that DeepLIFT has no rule for here: their derivative would lose a part of the difference, unseen."""
 
-    def reads_of(self, layer: Layer) -> Reads:
-        """No data."""
-        return ()
+    reads = ()
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
+    def backward(self, step: Step) -> None:
+        layer = step.layer
         raise ArgumentError(
             f"deeplift has no rule for layer {layer.name!r} ({layer.type}) as it is set here; integrated-gradients "
             "applies to any net"
@@ -222,15 +179,13 @@ RESCALE = RescaleSet()
 """DeepLIFT's rescale rule, on a batch of images and their references."""
 
 
-def _again(
-    layer: Layer, index: int, bottom: Arrays, top: Arrays, memory: Memory, *, in_place: bool
-) -> tuple[Blob, Blob]:
+def _again(step: Step, *, in_place: bool) -> tuple[Blob, Blob]:
     """The bottom as forward found it, and the top computed again: a layer behind may have written over it."""
-    before = bottom.blob()
+    before = step.bottom[0].blob()
     if in_place:
-        before.data_storage = memory.kept(index)
-    after = memory.scratch("sum", top.shape)
-    layer.forward([before.arrays()], [after.arrays(("overwrite", "read"))])
+        before.data_storage = step.memory.kept(step.index)
+    after = step.memory.scratch("sum", step.top[0].shape)
+    step.layer.forward([before.arrays()], [after.arrays(("overwrite", "read"))])
     return before, after
 
 

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 import caffepy as caffe
-from caffepy.blob import Arrays
 from caffepy.errors import GraphError, StateError
 from caffepy.graph import Wiring
 from caffepy.layer import Layer
 from caffepy.layers.utility.eltwise import eltwise_prod_forward
-from caffepy.net.rules import Memory, Rule
+from caffepy.net.rules import Rule, Step
 from tests.nets import FORCED, make, noise
 
 
@@ -29,21 +28,11 @@ class TimesBottom(Rule):
     def reads_of(self, layer: Layer) -> Any:
         return () if self.keeps(layer) else ("bottom",)
 
-    def backward(
-        self,
-        layer: Layer,
-        index: int,
-        top: Sequence[Arrays],
-        propagate_down: Sequence[bool],
-        bottom: Sequence[Arrays],
-        memory: Memory,
-    ) -> None:
-        data = (
-            memory.kept(index).array(bottom[0].data.size).reshape(bottom[0].shape)
-            if self.keeps(layer)
-            else bottom[0].data
-        )
-        eltwise_prod_forward(top[0].diff, data, bottom[0].diff)
+    def backward(self, step: Step) -> None:
+        data = step.bottom[0].data
+        if self.keeps(step.layer):
+            data = step.memory.kept(step.index).array(data.size).reshape(data.shape)
+        eltwise_prod_forward(step.top[0].diff, data, step.bottom[0].diff)
 
 
 @dataclass(frozen=True)
