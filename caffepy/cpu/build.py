@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 
 from caffepy.blob.storage import Access, SyncedArray
 from caffepy.cpu.arena import Passing, Placed
-from caffepy.cpu.homes import ASK_SCRATCHPAD, DST, SRC, ZEROS, Computed, Memories, Packed, packed, reorder
+from caffepy.cpu.homes import (
+    ASK_SCRATCHPAD,
+    DST,
+    SRC,
+    ZEROS,
+    AnyHome,
+    Computed,
+    Memories,
+    Packed,
+    known,
+    packed,
+    reorder,
+)
 from caffepy.cpu.knowledge import Knowledge
 from caffepy.cpu.record import Operation, Recorder
 from caffepy.cpu.seats import Seats
@@ -158,6 +170,15 @@ class Builder(Knowledge):
             raise DeclinedError
         value.need(value.computed)
         return value.computed.own
+
+    def derived(self, array: NDArray[Any], key: object, make: Callable[[], AnyHome]) -> AnyHome:
+        """A home, of that key, of values made from the array's, which the pass only reads."""
+        value = self._whole(array)
+        if value is None or value.written:
+            raise DeclinedError
+        home = known(value.storage, key, make)
+        value.need(home)
+        return home
 
     def _source(self, value: Value, layout: Layout) -> Memory | None:
         """What to reorder in this pass; None where the host's values are packed before it, once for many passes."""

@@ -16,6 +16,8 @@ from caffepy.cpu.record import Operation
 from caffepy.cpu.residual import following_sum, leave_out_top, other_operand
 from caffepy.cpu.sums import Sum
 from caffepy.cpu.table import translates
+from caffepy.cpu.tiles import TAPS, tiles_for
+from caffepy.cpu.winograd import Origin, convolve
 from caffepy.device.onednn.handles import (
     Attributes,
     Layout,
@@ -77,9 +79,11 @@ def convolution_forward(b: Builder, operation: Operation) -> None:
     """Also what follows in place: normalization by known statistics, a scale, a ReLU; or a sum, and its ReLU."""
     image, weight, bias, top = (operation[n] for n in ("bottom_data", "weight_data", "bias_data", "top_data"))
     geometry = Geometry.of(image, weight, top, operation)
-    fold = following_affine(b, operation) if b.constant(weight) and (bias is None or b.constant(bias)) else None
+    steady = b.constant(weight) and (bias is None or b.constant(bias))
+    fold = following_affine(b, operation) if steady else None
+    tiles = tiles_for(operation, geometry.source, geometry.target) if steady and b.whole(weight) else None
     vector = None if fold is None and bias is None else contiguous((len(weight),))
-    summed = following_sum(b, operation) if _adds(geometry, vector) else None
+    summed = following_sum(b, operation) if tiles is None and _adds(geometry, vector) else None
     total = top if summed is None else summed["top_data"]
     slope = b.following_slope(total)
     if slope is None and operation.constants["negative_slope"] != 1:
@@ -87,15 +91,20 @@ def convolution_forward(b: Builder, operation: Operation) -> None:
     form = None if summed is None else _layout(geometry.forward(vector), a.ASK_DST)
     primitive = geometry.forward(vector, slope, form)
     weights, biases = _layout(primitive, a.ASK_WEIGHTS), None
-    if fold is not None:
-        weight_memory, biases = folded(b, weight, bias, weights, fold)
+    if tiles is not None:
+        source, target = b.read(image, _layout(primitive, a.ASK_SRC)), b.write(top, _layout(primitive, a.ASK_DST))
+        pad = operation.constants["window"].pad
+        convolve(b, tiles, pad, source, target, Origin(weight, bias, fold), slope)
     else:
-        weight_memory = b.read(weight, weights)
-        biases = None if bias is None else b.read(bias, contiguous(bias.shape))
-    source = b.read(image, _layout(primitive, a.ASK_SRC))
-    further = {} if summed is None or form is None else {a.ADDED: b.read(other_operand(summed, top), form)}
-    target = b.write(total, _layout(primitive, a.ASK_DST))
-    b.add(primitive, {a.SRC: source, a.WEIGHTS: weight_memory, a.BIAS: biases, **further, a.DST: target})
+        if fold is not None:
+            weight_memory, biases = folded(b, weight, bias, weights, fold)
+        else:
+            weight_memory = b.read(weight, weights)
+            biases = None if bias is None else b.read(bias, contiguous(bias.shape))
+        source = b.read(image, _layout(primitive, a.ASK_SRC))
+        further = {} if summed is None or form is None else {a.ADDED: b.read(other_operand(summed, top), form)}
+        target = b.write(total, _layout(primitive, a.ASK_DST))
+        b.add(primitive, {a.SRC: source, a.WEIGHTS: weight_memory, a.BIAS: biases, **further, a.DST: target})
     if fold is not None:
         fold.leave_out(b)
     if summed is not None:
@@ -134,12 +143,16 @@ def backward(b: Builder, operation: Operation, factors: Sequence[Operation]) -> 
         geometry.forward(None),
         Attributes(),
     )
-    weights = _layout(primitive, a.ASK_WEIGHTS)
-    if factors:
-        memory, _ = folded(b, weight, None, weights, Fold(tuple(factors)))
-    else:
-        memory = b.read(weight, weights)
     diff = b.read(top_diff, _layout(primitive, a.ASK_DIFF_DST))
+    fold, weights = Fold(tuple(factors)) if factors else None, _layout(primitive, a.ASK_WEIGHTS)
+    steady = b.constant(weight) and b.whole(weight)
+    tiles = tiles_for(operation, geometry.target, geometry.source) if steady else None
+    if tiles is not None:
+        pad = [TAPS - 1 - pad for pad in operation.constants["window"].pad]
+        target = b.write(bottom_diff, _layout(primitive, a.ASK_DIFF_SRC))
+        convolve(b, tiles, pad, diff, target, Origin(weight, None, fold, backward=True), None)
+        return
+    memory = b.read(weight, weights) if fold is None else folded(b, weight, None, weights, fold)[0]
     target = b.write(bottom_diff, _layout(primitive, a.ASK_DIFF_SRC))
     b.add(primitive, {a.DIFF_DST: diff, a.WEIGHTS: memory, a.DIFF_SRC: target})
 

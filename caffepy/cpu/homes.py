@@ -4,7 +4,7 @@ import math
 import operator
 import weakref
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +28,11 @@ from caffepy.errors import StateError
 
 SRC, DST = 1, 17
 ASK_SCRATCHPAD = 136
+AnyHome = TypeVar("AnyHome", bound=Home)
 Memories = dict[int, Memory | None]
 """By the number of the primitive's argument."""
 
-_known: weakref.WeakKeyDictionary[SyncedArray, "weakref.WeakValueDictionary[object, Packed]"]
+_known: weakref.WeakKeyDictionary[SyncedArray, "weakref.WeakValueDictionary[object, Any]"]
 _known = weakref.WeakKeyDictionary()
 
 
@@ -197,17 +198,18 @@ ZEROS = _Zeros(lambda: np.zeros(0, np.float32), (None, ()))
 
 def packed(storage: SyncedArray, layout: Layout) -> Packed:
     """The storage's home in that layout; there is one."""
-    homes = _known.setdefault(storage, weakref.WeakValueDictionary())
-    home = homes.get(layout.key)
-    if home is None:
-        homes[layout.key] = home = Packed(layout)
-    return home
+    return known(storage, layout.key, lambda: Packed(layout))
 
 
 def shared(storage: SyncedArray, layout: Layout, parts: Hashable) -> Shared:
     """The storage's home in that layout together with these parts; there is one."""
+    return known(storage, (layout.key, parts), lambda: Shared(layout))
+
+
+def known(storage: SyncedArray, key: object, make: Callable[[], AnyHome]) -> AnyHome:
+    """The storage's home of that key, made if there is none."""
     homes = _known.setdefault(storage, weakref.WeakValueDictionary())
-    home = homes.get((layout.key, parts))
-    if not isinstance(home, Shared):
-        homes[layout.key, parts] = home = Shared(layout)
+    home: AnyHome | None = homes.get(key)
+    if home is None:
+        homes[key] = home = make()
     return home
