@@ -3,12 +3,12 @@
 import importlib
 import inspect
 from collections.abc import Iterator
-from types import ModuleType
-from typing import Any
+from types import GenericAlias, ModuleType
+from typing import Any, is_typeddict
 
 MODULES = (
     "caffepy",
-    *("classifier", "coord_map", "data", "detector", "dnn", "draw", "errors", "explore.looks", "io", "limits"),
+    *("batch", "classifier", "coord_map", "data", "detector", "dnn", "draw", "errors", "explore.looks", "io", "limits"),
     *("net", "net_spec", "rules", "saliency", "saliency.metrics", "solver", "zoo", "zoo.nets"),
 )
 
@@ -52,8 +52,10 @@ def _members(kind: type, known: set[Any]) -> Iterator[str]:
 
 
 def _called(value: Any) -> str:
-    if inspect.ismodule(value) or not callable(value):
+    if inspect.ismodule(value) or not callable(value) or isinstance(value, GenericAlias):
         return ""
+    if is_typeddict(value):  # options by name
+        return f"(*, {', '.join(value.__annotations__)})"
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from caffepy.batch.inputs import Fixed
 from caffepy.batch.sinks import Sink
 from caffepy.batch.sources import Part
 from caffepy.batch.tasks import Task
@@ -29,6 +30,8 @@ class Job:
     """The value of white in the net's input."""
     resize: bool = True
     """Whether pictures of other sizes than the net's input are resized; else they are errors."""
+    inputs: Fixed = ()
+    """Values of further inputs."""
     device: int | str = "cpu"
     """A GPU's number, or "cpu"."""
     batch: int = 0
@@ -48,7 +51,12 @@ class Job:
             "model": file_digest(self.model),
             "weights": None if self.weights is None else file_digest(self.weights),
             "task": self.task.options(),
-            "input": {"mean": self._mean(), "scale": self.scale, "resize": self.resize},
+            "input": {
+                "mean": self._mean(),
+                "scale": self.scale,
+                "resize": self.resize,
+                **({"values": dict(self.inputs)} if self.inputs else {}),
+            },
             "sink": self.sink.kind,
         }
 

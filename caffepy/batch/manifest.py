@@ -18,7 +18,7 @@ _WORDS = {
     "weights": "weights",
     "source": "source",
     "task": "what is asked for",
-    "input": "mean, scale or resizing",
+    "input": "mean, scale, resizing or values of inputs",
     "sink": "kind of sink",
 }
 

@@ -9,13 +9,14 @@ from typing import Self
 
 import numpy as np
 
+from caffepy.batch import inputs
 from caffepy.batch.job import Done, Job, Seconds
 from caffepy.batch.prepare import Preparation, preparation
 from caffepy.batch.sinks import Row, Sink
 from caffepy.batch.sources import Item, Part
 from caffepy.batch.tasks import Columns
 from caffepy.blob import Floats
-from caffepy.errors import ArgumentError, CaffeError, DataError, DeviceError, LayerError, StateError
+from caffepy.errors import CaffeError, DataError, DeviceError, LayerError, StateError
 from caffepy.limits import memory_left
 from caffepy.proto.caffe_pb2 import TEST
 from caffepy.pycaffe import Net
@@ -44,7 +45,7 @@ class Worker:
             keep=keep or (),
         )
         try:
-            self._input = _only_input(self.net)
+            self._input = inputs.of_pictures(self.net, job.inputs)
             blob = self.net.blob(self._input)
             self.preparation: Preparation = preparation(blob.shape, job.mean, job.scale, resized=job.resize)
             self.net.preprocess = self.preparation.preprocess()
@@ -67,6 +68,7 @@ class Worker:
     def resize(self, batch: int) -> None:
         """Take so many pictures in a pass. Raises DeviceError or LayerError where they do not fit into memory."""
         self.batch = batch
+        inputs.fill(self.net, self.job.inputs, self._input, batch)
         self.net.blob(self._input).reshape(batch, *self.preparation.shape)
         self.net.reshape()
 
@@ -211,12 +213,3 @@ def _timed(seconds: Seconds, what: str) -> Iterator[None]:
         yield
     finally:
         setattr(seconds, what, getattr(seconds, what) + time.perf_counter() - start)
-
-
-def _only_input(net: Net) -> str:
-    if len(net.inputs) != 1:
-        found = ", ".join(net.inputs) or "none"
-        raise ArgumentError(
-            f"the net's inputs are {found}; expected one, for pictures: give a deploy.prototxt, whose Input layer is it"
-        )
-    return net.inputs[0]

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from caffepy import batch as batches
+from caffepy.batch.inputs import of_words
 from caffepy.batch.tasks import labels_of
 from caffepy.cli import gpus
 from caffepy.cli.command import Subcommand
@@ -41,6 +42,13 @@ _TASKS = "--classify, --blobs, --saliency, --detect or --function"
 )
 @click.option("--scale", default=255.0, show_default=True, help="The value of white in the net's input.")
 @click.option("--resize/--no-resize", default=True, show_default=True, help="Resize pictures to the net's input.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=NUMBERS",
+    help="Values of another input: im_info=600,800,1.",
+)
 @click.option("--batch", "at_once", type=click.IntRange(1), help="Pictures in a pass. [default: as memory allows]")
 @click.option(
     "--shard", type=click.IntRange(1), help="Pictures written at once. [default: 512, or 8 shards for each worker]"
@@ -68,6 +76,7 @@ def batch(model: str, files: tuple[str, ...], out: str | None, plan: bool, as_js
     places = {
         "sink": kind or ("png" if draw else "parquet"),
         "batch": options.pop("at_once") or 0,
+        "inputs": of_words(options.pop("inputs")),
         "workers": options.pop("workers") or 0,
         "threads": options.pop("threads") or 0,
         "gpus": gpus.usable(given) if (given := options.pop("gpu")) else (),

@@ -17,7 +17,7 @@ from tests.docs.workplace import CLASSES, SIDE, furnish
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     *sorted(ROOT.glob("docs/guides/*.md")),
-    *(ROOT / "docs" / f"{name}.md" for name in ("saliency", "training", "data")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("saliency", "training", "data", "batch")),
     ROOT / "README.md",
 ]
 BLOCK = re.compile(r"^```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -57,7 +57,7 @@ def test_it_runs(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     pytest.importorskip("lmdb", reason="the guides' database is an LMDB")
     text, space = document.read_text(encoding="utf-8"), words()
     made = re.findall(r"^caffepy convert-imageset .* (\w+)$", text, re.MULTILINE)
-    furnish(tmp_path, {"train_lmdb", "test_lmdb"} - set(made))
+    furnish(tmp_path, {"train_lmdb", "test_lmdb", "val_lmdb"} - set(made))
     monkeypatch.chdir(tmp_path)
     blocks = list(BLOCK.finditer(text))
     assert blocks

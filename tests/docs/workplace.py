@@ -1,5 +1,6 @@
 """The files that the guides speak of, as small stand-ins: a model, a picture, names of classes, a database."""
 
+import tarfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -43,6 +44,21 @@ layer {{ name: "data" type: "Data" top: "data" top: "label" include {{ phase: TE
 layer {{ name: "accuracy" type: "Accuracy" bottom: "fc8" bottom: "label" top: "accuracy" include {{ phase: TEST }} }}
 layer {{ name: "loss" type: "SoftmaxWithLoss" bottom: "fc8" bottom: "label" top: "loss" }}
 """
+SSD = f"""
+layer {{ name: "data" type: "Input" top: "data" input_param {{ shape {{ dim: 1 dim: 3 dim: {SIDE} dim: {SIDE} }} }} }}
+{BODY}
+layer {{ name: "loc" type: "InnerProduct" bottom: "fc7" top: "loc" inner_product_param {{ num_output: 4 {NORMAL} }} }}
+layer {{ name: "conf" type: "InnerProduct" bottom: "fc7" top: "conf" inner_product_param {{ num_output: 2 {NORMAL} }} }}
+layer {{ name: "score" type: "Softmax" bottom: "conf" top: "score" }}
+layer {{ name: "prior" type: "PriorBox" bottom: "pool5" bottom: "data" top: "prior"
+        prior_box_param {{ min_size: 20 variance: 0.1 }} }}
+layer {{ name: "boxes" type: "DetectionOutput" bottom: "loc" bottom: "score" bottom: "prior" top: "boxes"
+        detection_output_param {{ num_classes: 2 code_type: CENTER_SIZE keep_top_k: 10 }} }}
+"""
+FUNCTION = """
+def colours(net, data):
+    return {"mean": data.mean(axis=(2, 3))}
+"""
 FEATURES = f"""
 layer {{ name: "data" type: "Data" top: "data" data_param {{ source: "train_lmdb" batch_size: 2 backend: LMDB }} }}
 {BODY}
@@ -60,10 +76,13 @@ def furnish(folder: Path, databases: Iterable[str]) -> None:
     (folder / "train_val.prototxt").write_text(TRAIN)
     (folder / "net.prototxt").write_text(FEATURES)
     (folder / "solver.prototxt").write_text(SOLVER)
+    (folder / "ssd.prototxt").write_text(SSD)
+    (folder / "mine.py").write_text(FUNCTION)
     caffepy.set_random_seed(5)
-    with caffepy.Net(str(folder / "deploy.prototxt"), caffepy.TEST) as net:
-        for name in ("net.caffemodel", "pretrained.caffemodel"):
-            net.save(str(folder / name))
+    for model, files in (("deploy", ("net.caffemodel", "pretrained.caffemodel")), ("ssd", ("ssd.caffemodel",))):
+        with caffepy.Net(str(folder / f"{model}.prototxt"), caffepy.TEST) as net:
+            for name in files:
+                net.save(str(folder / name))
     names = [f"n{i:08d} thing {i}" for i in range(CLASSES)]
     names[1], names[281] = "n01443537 goldfish", "n02123045 tabby, tabby cat"
     (folder / "synset_words.txt").write_text("\n".join(names))
@@ -72,6 +91,8 @@ def furnish(folder: Path, databases: Iterable[str]) -> None:
     rng = np.random.default_rng(0)
     for name in ("cat.jpg", "pictures/one.png", "pictures/two.png", "photos/one.png", "photos/two.png"):
         Image.fromarray(rng.integers(0, 255, (70, 90, 3), np.uint8)).save(folder / name)
+    with tarfile.open(folder / "street-0.tar", "w") as archive:
+        archive.add(folder / "photos/one.png", "one.png")
     for name in ("train.txt", "test.txt"):
         (folder / name).write_text("one.png 0\ntwo.png 1\n")
     for name in databases:
