@@ -15,6 +15,8 @@ from caffepy.saliency.synthesis.objectives import CLASS
 
 Query = Mapping[str, str]
 Answer = dict[str, Any]
+Look = tuple[Sheet, str]
+"""What is seen, and the call that sees it."""
 
 STEPS = 96
 """Of a synthesis."""
@@ -64,29 +66,57 @@ def saliency_map(session: Session, query: Query) -> Answer:
     }
 
 
-def features(session: Session, query: Query) -> Answer:
+def _features(session: Session, query: Query) -> Look:
     """A blob's channels."""
     blob, first = query["blob"], _first(query)
-    sheet = looks.features(session.model.net, session.shown(), blob, first=first)
-    return _sheet(session, sheet, f"looks.features(net, picture, {blob!r}, first={first})")
+    found = looks.features(session.model.net, session.shown(), blob, first=first)
+    return found, f"looks.features(net, picture, {blob!r}, first={first})"
 
 
-def gradients(session: Session, query: Query) -> Answer:
+def _gradients(session: Session, query: Query) -> Look:
     """The gradient at a blob."""
     blob, first = query["blob"], _first(query)
     target, written = _target(session, query)
     options = _output(session)
-    sheet = looks.gradients(session.model.net, session.shown(), blob, target, first=first, **options)
-    return _sheet(
-        session, sheet, f"looks.gradients(net, picture, {blob!r}, {written}, first={first}{_options(options)})"
-    )
+    found = looks.gradients(session.model.net, session.shown(), blob, target, first=first, **options)
+    return found, f"looks.gradients(net, picture, {blob!r}, {written}, first={first}{_options(options)})"
 
 
-def filters(session: Session, query: Query) -> Answer:
+def _filters(session: Session, query: Query) -> Look:
     """A layer's weights as pictures."""
     layer, first = query["layer"], _first(query)
-    sheet = looks.filters(session.model.net, layer, first=first)
-    return _sheet(session, sheet, f"looks.filters(net, {layer!r}, first={first})")
+    return looks.filters(session.model.net, layer, first=first), f"looks.filters(net, {layer!r}, first={first})"
+
+
+SHEETS: dict[str, Callable[[Session, Query], Look]] = {
+    "features": _features,
+    "gradients": _gradients,
+    "filters": _filters,
+}
+
+
+def sheet(session: Session, look: str, query: Query) -> Answer:
+    """What is on the sheet of a look of SHEETS, cell by cell."""
+    found, call = SHEETS[look](session, query)
+    labels = session.model.net.labels if session.model.net.labels else ()
+    named_cells = not found.cells and found.total == len(labels)
+    cells = [
+        {
+            "channel": channel,
+            "value": value,
+            "label": labels[channel] if named_cells else None,
+            "png": _url(found.cells[i]) if found.cells else None,
+        }
+        for i, (channel, value) in enumerate(zip(found.channels, found.values, strict=True))
+    ]
+    python = _python(session, f'{call}.save("sheet.png")')
+    return {"what": found.what, "total": found.total, "cells": cells, "python": python}
+
+
+def sheet_png(session: Session, look: str, query: Query) -> bytes:
+    """The same as one picture, which takes a while to put together: for whoever saves it."""
+    found, _ = SHEETS[look](session, query)
+    return pictures.png(found.picture())
 
 
 def synthesis(session: Session, query: Query, progress: Callable[[], object]) -> Answer:
@@ -104,28 +134,6 @@ def synthesis(session: Session, query: Query, progress: Callable[[], object]) ->
 
 
 _ASCENT = ("steps", "rate", "decay", "jitter", "blur", "blur_every", "octaves")
-
-SHEETS: dict[str, Callable[[Session, Query], Answer]] = {
-    "features": features,
-    "gradients": gradients,
-    "filters": filters,
-}
-
-
-def _sheet(session: Session, sheet: Sheet, call: str) -> Answer:
-    labels = session.model.net.labels if session.model.net.labels else ()
-    named_cells = not sheet.cells and sheet.total == len(labels)
-    cells = [
-        {
-            "channel": channel,
-            "value": value,
-            "label": labels[channel] if named_cells else None,
-            "png": _url(sheet.cells[i]) if sheet.cells else None,
-        }
-        for i, (channel, value) in enumerate(zip(sheet.channels, sheet.values, strict=True))
-    ]
-    python = _python(session, f'{call}.save("sheet.png")')
-    return {"what": sheet.what, "total": sheet.total, "cells": cells, "png": _url(sheet.picture()), "python": python}
 
 
 def _target(session: Session, query: Query) -> tuple[Any, str]:

@@ -69,6 +69,7 @@ def application(model: Model, *, token: str | None = None) -> Starlette:
             api("classes", served.classes),
             api("saliency", served.saliency),
             *(api(name, served.sheet(name)) for name in answers.SHEETS),
+            *(api(f"{name}.png", served.sheet_png(name)) for name in answers.SHEETS),
             api("synthesis", served.synthesis),
         ],
         middleware=[
@@ -158,11 +159,17 @@ class _Served:
         return JSONResponse(await self.worker.run(request, lambda: answers.saliency_map(session, request.query_params)))
 
     def sheet(self, name: str) -> Endpoint:
-        look = answers.SHEETS[name]
-
         async def endpoint(request: Request) -> Response:
-            session = self._session(request)
-            return JSONResponse(await self.worker.run(request, lambda: look(session, request.query_params)))
+            session, query = self._session(request), request.query_params
+            return JSONResponse(await self.worker.run(request, lambda: answers.sheet(session, name, query)))
+
+        return endpoint
+
+    def sheet_png(self, name: str) -> Endpoint:
+        async def endpoint(request: Request) -> Response:
+            session, query = self._session(request), request.query_params
+            png = await self.worker.run(request, lambda: answers.sheet_png(session, name, query))
+            return Response(png, media_type="image/png")
 
         return endpoint
 

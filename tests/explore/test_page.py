@@ -132,6 +132,8 @@ def test_the_way_through(page, tmp_path: Path) -> None:
     assert strong.shape == bare.shape == (448, 448, 3)
     assert (bare[:, :, 0] == bare[:, :, 1]).all()  # the picture alone, which the net sees in gray
     assert not (strong == bare).all()
+    sheet = saved_picture(page, page.locator("details", has_text="Gradient").get_by_role("button", name="Save PNG"))
+    assert sheet.shape[2] == 3
     first.get_by_role("button", name="Python").click()
     assert 'saliency.named("gradient")' in page.locator("dialog pre").inner_text()
     page.keyboard.press("Escape")

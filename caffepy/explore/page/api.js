@@ -40,6 +40,13 @@ export async function ask(place, path, query = {}, options = {}) {
   }
 }
 
+// A picture that is only made where somebody wants it, as an address for this page.
+export async function picture(path, query) {
+  const response = await fetch(address(path, query));
+  if (!response.ok) await read(response);
+  return URL.createObjectURL(await response.blob());
+}
+
 // Lines of JSON as they come, each handed to `each`.
 export async function follow(place, path, query, each) {
   drop(place);

@@ -4,8 +4,18 @@ import { find, h, say } from "./dom.js";
 
 export function acts(name, png, python) {
   return h("div", { class: "acts" },
-    h("button", { type: "button", onclick: async () => download(`${name}.png`, await png()) }, "Save PNG"),
+    h("button", { type: "button", onclick: () => save(name, png) }, "Save PNG"),
     h("button", { type: "button", onclick: () => lines(python) }, "Python"));
+}
+
+async function save(name, png) {
+  try {
+    const address = await png();
+    download(`${name}.png`, address);
+    if (address.startsWith("blob:")) setTimeout(() => URL.revokeObjectURL(address), 60000);
+  } catch (error) {
+    say(error.message);
+  }
 }
 
 export function download(name, address) {

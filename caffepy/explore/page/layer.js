@@ -1,6 +1,6 @@
 // A layer: what it is, and as far as it is looked at its feature maps, filters, gradient, and what a unit responds to.
 
-import { ask, drop, follow } from "./api.js";
+import { ask, drop, follow, picture } from "./api.js";
 import { find, h, large, number, problem } from "./dom.js";
 import { acts, overlaid } from "./figure.js";
 import { fold, mark } from "./graph.js";
@@ -89,7 +89,7 @@ async function sheet(place, look, query, blob, first = 0) {
     wait.remove();
     if (!found) return;
     const list = found.cells.some((cell) => cell.png) ? cells(found, blob) : values(found, blob);
-    place.append(list, acts(look, () => found.png, found.python));
+    place.append(list, acts(look, () => picture(`${look}.png`, { ...query, first }), found.python));
     const seen = first + found.cells.length;
     if (seen < found.total) {
       const more = h("button", { type: "button", onclick: () => { more.remove(); sheet(place, look, query, blob, seen); } }, `More (${found.total - seen})`);
