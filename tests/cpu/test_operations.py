@@ -7,6 +7,7 @@ from tests.cpu.roads import assert_alike, build, captured, needs_onednn, passes,
 
 pytestmark = needs_onednn
 
+FLAT = 'layer {{ name: "{0}" type: "Flatten" bottom: "{1}" top: "{0}" }}'
 CONV = 'layer {{ name: "c" type: "Convolution" bottom: "data" top: "c" convolution_param {{ {} }} }}'
 PRE = CONV.format("num_output: 32 kernel_size: 1")
 POOL = PRE.replace("{", "{{").replace("}", "}}") + (
@@ -22,6 +23,7 @@ NORM = """layer { name: "b" type: "BatchNorm" bottom: "c" top: "c" }
 APART = """layer { name: "b" type: "BatchNorm" bottom: "c" top: "b" }
            layer { name: "s" type: "Scale" bottom: "b" top: "s" scale_param { bias_term: true } }
            layer { name: "r" type: "ReLU" bottom: "s" top: "s" }"""
+HALF_APART = APART.replace('bottom: "b" top: "s"', 'bottom: "b" top: "b"').replace('"s" top: "s"', '"b" top: "b"')
 AFTER = """layer { name: "z" type: "Convolution" bottom: "s" top: "z"
            convolution_param { num_output: 9 kernel_size: 3 } }"""
 BRANCH = 'layer {{ name: "{0}" type: "Convolution" bottom: "data" top: "{0}" convolution_param {{ {1} }} }}'
@@ -53,6 +55,16 @@ CASES = {
     "conv, norm, relu": (CONV.format("num_output: 20 kernel_size: 3 bias_term: false") + NORM + RELU, (2, 16, 9, 9)),
     "conv, norm in groups": (CONV.format("num_output: 32 kernel_size: 3 group: 4") + NORM, (2, 16, 9, 9)),
     "norm apart": (PRE + APART, (2, 16, 9, 9)),
+    "norm apart, its scale in place": (PRE + HALF_APART, (2, 16, 9, 9)),
+    "norm apart, its scale in place, and a layer after them": (
+        CONV.format("num_output: 20 kernel_size: 1") + HALF_APART + AFTER.replace('"s"', '"b"'),
+        (2, 16, 9, 9),
+    ),
+    "norm and scale of a changed blob": (
+        PRE + FLAT.format("f", "c") + HALF_APART + 'layer { name: "q" type: "ReLU" bottom: "f" top: "f" }',
+        (2, 16, 9, 9),
+    ),
+    "norm first, its scale in place": (HALF_APART.replace('bottom: "c"', 'bottom: "data"'), (2, 16, 5, 5)),
     "norm of six axes": (APART.replace('bottom: "c"', 'bottom: "data"'), (2, 5, 4, 1, 3, 3)),
     "sum of thirteen axes": (
         ELTWISE.format("").replace('"c" bottom: "d"', '"data" bottom: "data"'),
@@ -170,6 +182,17 @@ def test_training_norms_run_on_onednn() -> None:
         ("conv, relu", ["convolution_forward"]),
         ("conv, norm, relu", ["convolution_forward"]),
         ("norm apart", ["convolution_forward", "batch_normalization_forward", "batch_normalization_forward"]),
+        ("norm apart, its scale in place", ["convolution_forward", "batch_normalization_forward"]),
+        (
+            "norm and scale of a changed blob",
+            [
+                "convolution_forward",
+                "batch_normalization_forward",
+                "reorder",
+                "batch_normalization_forward",
+                "eltwise_forward",
+            ],
+        ),
         ("concat", ["convolution_forward", "convolution_forward", "concat"]),
         ("sum, relu", ["convolution_forward", "convolution_forward"]),
         ("sum, weighted", ["convolution_forward", "convolution_forward", "sum"]),
