@@ -1,4 +1,4 @@
-"""Solver runs of real Caffe: tests/golden/solvers and solvers2, whose numbers these are."""
+"""Real Caffe: tests/golden/solvers, updates of a small net; and solver_runs, whole trainings with files and logs."""
 
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
@@ -13,9 +13,9 @@ from caffepy.proto import prototxt
 from caffepy.proto.caffe_pb2 import SolverParameter
 from caffepy.solver import Solver
 
-FOLDERS = {name: Path(__file__).parents[1] / "golden" / name for name in ("solvers", "solvers2")}
+FOLDERS = {name: Path(__file__).parents[1] / "golden" / name for name in ("solvers", "solver_runs")}
 UNDETERMINED = {("conv1", "1"), ("bn1", "0")}
-"""In solvers2 a bias before BatchNorm, whose derivative is zero: what is computed of it is rounding, which some rules
+"""In solver_runs a bias before BatchNorm, whose derivative is zero: what is computed of it is rounding, which some rules
 blow up to steps of any sign; and the running mean, which it is a part of."""
 
 

@@ -14,8 +14,10 @@ from caffepy.cli.caffe import _translated
 from caffepy.proto.caffe_pb2 import NetParameter
 from tests.solver import golden
 
-FOLDER = golden.FOLDERS["solvers2"]
-COMMANDS = {key.partition("/")[0]: str(v) for key, v in golden.numbers("solvers2").items() if key.endswith("/command")}
+FOLDER = golden.FOLDERS["solver_runs"]
+COMMANDS = {
+    key.partition("/")[0]: str(v) for key, v in golden.numbers("solver_runs").items() if key.endswith("/command")
+}
 RUNS = [run for run in COMMANDS if run != "caffe_test"]
 PREFIX = re.compile(r"[IWEF]\d{4} \S+ +\d+ (\S+)\] ")
 OURS_TOO = re.compile(r"(solver|sgd_solver|caffe)\.cpp|net\.cpp:(593|605|621|632|721)")
@@ -62,7 +64,7 @@ def assert_alike(ours: list[str], theirs: list[str]) -> None:
 
 @pytest.mark.parametrize("run", RUNS)
 def test_log_files_and_weights(run: str, folder: Path) -> None:
-    found = golden.numbers("solvers2")
+    found = golden.numbers("solver_runs")
     for path in folder.glob(f"{run}_iter_*"):
         path.unlink()
     code, log = caffe(COMMANDS[run])

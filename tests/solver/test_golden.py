@@ -18,12 +18,12 @@ RESUMED = [
     ("solvers", "adam", "adam_iter_10.solverstate", 15, "iter15"),
     ("solvers", "h5_sgd", "h5_sgd_iter_3.solverstate.h5", 7, "iter7"),
     ("solvers", "h5_adam", "h5_adam_iter_3.solverstate.h5", 7, "iter7"),
-    ("solvers2", "multistep_resume", "multistep_resume_iter_5.solverstate", 12, "iter12_after_resume"),
-    ("solvers2", "adam_resume_h5", "adam_resume_h5_iter_4.solverstate.h5", 9, "iter9_after_resume"),
-    ("solvers2", "resume_with_data_layer", "resume_with_data_layer_iter_4.solverstate", 8, "iter8_after_resume"),
+    ("solver_runs", "multistep_resume", "multistep_resume_iter_5.solverstate", 12, "iter12_after_resume"),
+    ("solver_runs", "adam_resume_h5", "adam_resume_h5_iter_4.solverstate.h5", 9, "iter9_after_resume"),
+    ("solver_runs", "resume_with_data_layer", "resume_with_data_layer_iter_4.solverstate", 8, "iter8_after_resume"),
 ]
 TOLERANCE = 1e-5
-IN_NUMPYS_ORDER = ("solvers2", "adam_resume_h5")
+IN_NUMPYS_ORDER = ("solver_runs", "adam_resume_h5")
 """Its bias in front of a BatchNorm has no derivative but rounding, which Adam scales up to the learning rate: with sums
 in another order its losses differ by 5e-5 in the seventh iteration."""
 
@@ -65,7 +65,7 @@ def test_real_snapshots_are_resumed(folder: str, run: str, state: str, last: int
         assert max(found.values()) < TOLERANCE, found
 
 
-@pytest.mark.parametrize(("folder", "run"), [("solvers2", "multistep_resume"), ("solvers2", "l1_adadelta")])
+@pytest.mark.parametrize(("folder", "run"), [("solver_runs", "multistep_resume"), ("solver_runs", "l1_adadelta")])
 def test_own_snapshots_are_resumed_to_the_same_bits(folder: str, run: str, tmp_path: Path) -> None:
     with golden.opened(folder, run, snapshot_prefix=str(tmp_path / "own")) as whole:
         whole.step(5)

@@ -19,7 +19,7 @@ def rates(settings: str, count: int = 6) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("settings", "logged"),  # logs of real Caffe: solvers2/lr_*.log
+    ("settings", "logged"),  # logs of real Caffe: solver_runs/lr_*.log
     [
         ('lr_policy: "fixed"', "0.01 0.01 0.01 0.01 0.01 0.01"),
         ('lr_policy: "step" gamma: 0.5 stepsize: 2', "0.01 0.01 0.005 0.005 0.0025 0.0025"),
