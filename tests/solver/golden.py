@@ -15,8 +15,8 @@ from caffepy.solver import Solver
 
 FOLDERS = {name: Path(__file__).parents[1] / "golden" / name for name in ("solvers", "solver_runs")}
 UNDETERMINED = {("conv1", "1"), ("bn1", "0")}
-"""In solver_runs a bias before BatchNorm, whose derivative is zero: what is computed of it is rounding, which some rules
-blow up to steps of any sign; and the running mean, which it is a part of."""
+"""In solver_runs a bias before BatchNorm, whose derivative is zero: what is computed of it is rounding, which some
+rules blow up to steps of any sign; and the running mean, which it is a part of."""
 
 
 @cache
