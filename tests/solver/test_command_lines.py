@@ -15,9 +15,8 @@ from caffepy.proto.caffe_pb2 import NetParameter
 from tests.solver import golden
 
 FOLDER = golden.FOLDERS["solver_runs"]
-COMMANDS = {
-    key.partition("/")[0]: str(v) for key, v in golden.numbers("solver_runs").items() if key.endswith("/command")
-}
+NUMBERS = golden.numbers("solver_runs")
+COMMANDS = {key.partition("/")[0]: str(value) for key, value in NUMBERS.items() if key.endswith("/command")}
 RUNS = [run for run in COMMANDS if run != "caffe_test"]
 PREFIX = re.compile(r"[IWEF]\d{4} \S+ +\d+ (\S+)\] ")
 OURS_TOO = re.compile(r"(solver|sgd_solver|caffe)\.cpp|net\.cpp:(593|605|621|632|721)")
