@@ -18,7 +18,6 @@ from caffepy.layer import layer_type_list, register
 from caffepy.layers.utility.python import PythonLayer as Layer
 from caffepy.net.param_diffs import set_param_diffs
 from caffepy.net_spec import NetSpec, params, to_proto
-from caffepy.parallel import NCCL
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
 from caffepy.pycaffe import Net, NotComputedWarning
 from caffepy.pycaffe.explaining import (
@@ -39,18 +38,19 @@ from caffepy.pycaffe.process import (
     set_multiprocess,
 )
 from caffepy.rng import set_random_seed
-from caffepy.solver import (
-    AdaDeltaSolver,
-    AdaGradSolver,
-    AdamSolver,
-    NesterovSolver,
-    RMSPropSolver,
-    SGDSolver,
-    get_solver,
-)
 
 if TYPE_CHECKING:
     from caffepy import dnn
+    from caffepy.parallel import NCCL
+    from caffepy.solver import (
+        AdaDeltaSolver,
+        AdaGradSolver,
+        AdamSolver,
+        NesterovSolver,
+        RMSPropSolver,
+        SGDSolver,
+        get_solver,
+    )
 
 __version__ = "1.0.0rc1"
 
@@ -107,8 +107,19 @@ __all__ = [
 quiet_as_glog()
 
 
+_LATE = {"dnn": "", "parallel": "", "rules": "", "solver": "", "NCCL": "parallel"} | dict.fromkeys(
+    (name for name in __all__ if "solver" in name.lower() and name not in globals()), "solver"
+)
+"""What is loaded when it is first used, and the module that it is in; a module of that name where none is given."""
+
+
 def __getattr__(name: str) -> Any:
-    """`caffepy.dnn`, loaded when it is first used."""
-    if name == "dnn":
-        return importlib.import_module("caffepy.dnn")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"caffepy.{_LATE[name] or name}")
+    globals()[name] = found = getattr(module, name) if _LATE[name] else module
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATE})

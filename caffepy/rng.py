@@ -4,7 +4,7 @@ Caffe's generator is boost::mt19937 (src/caffe/common.cpp), whose outputs are th
 (Matsumoto & Nishimura 1998). The order of draws is part of what a seed means: a layer draws exactly what Caffe's draws.
 """
 
-import secrets
+import os
 from collections.abc import MutableSequence
 from typing import Any
 
@@ -73,26 +73,32 @@ class Mt19937:
 
 
 _AT_ONCE = 1 << 20
-_process = Mt19937(secrets.randbits(32))
-_for_kernels = Mt19937(secrets.randbits(32))
+_PROCESS, _KERNELS = "process", "kernels"
+_generators: dict[str, Mt19937] = {}
+"""Made when they are first asked for, which is when NumPy loads its own: that takes a while."""
+
+
+def _generator(name: str) -> Mt19937:
+    if name not in _generators:
+        _generators.setdefault(name, Mt19937(int.from_bytes(os.urandom(4), "little")))
+    return _generators[name]
 
 
 def set_random_seed(seed: int) -> None:
     """Start the process's generator afresh, so that all that draws from it repeats from here on."""
-    global _process, _for_kernels
-    _process, _for_kernels = Mt19937(seed), Mt19937(~seed)
+    _generators.update({_PROCESS: Mt19937(seed), _KERNELS: Mt19937(~seed)})
 
 
 def kernel_seed() -> int:
     """A seed, of 31 bits, for a kernel that draws for itself on a GPU; the process's generator draws nothing for it."""
-    return _for_kernels.draw() >> 1
+    return _generator(_KERNELS).draw() >> 1
 
 
 def process() -> Mt19937:
     """The process's generator."""
-    return _process
+    return _generator(_PROCESS)
 
 
-def generator() -> np.random.Generator:
+def generator() -> "np.random.Generator":
     """NumPy's distributions over the process's generator."""
-    return _process.generator
+    return _generator(_PROCESS).generator

@@ -73,7 +73,16 @@ def test_importing_caffepy_imports_nothing_heavy() -> None:
     assert not roots & {"cupy", "h5py", "PIL", "tqdm", "click", "lmdb", "matplotlib", "scipy", "skimage", "torch"}
     # of the standard library what takes more than a hundredth of the whole import, and own parts that few need
     late = {"statistics", "importlib.metadata", "tempfile", "subprocess", "email", "asyncio", "multiprocessing"}
-    assert not loaded & (late | {"caffepy.dnn", "caffepy.draw", "caffepy.saliency", "caffepy.interop", "caffepy.cli"})
+    late |= {"hashlib", "secrets", "random", "numpy.random", "html"}
+    own = {"dnn", "draw", "saliency", "interop", "cli", "solver", "parallel", "rules", "net.profile", "net.table"}
+    assert not loaded & (late | {f"caffepy.{name}" for name in own} | {"caffepy.cpu.translations"})
+
+
+def test_what_is_imported_late_is_there() -> None:
+    code = "import caffepy; assert {'SGDSolver', 'dnn'} <= {*dir(caffepy)}; "
+    code += "from caffepy import NCCL, get_solver; print(caffepy.solver.get_solver is get_solver, NCCL.__name__, "
+    code += "caffepy.rules.GUIDED is not None, caffepy.dnn.__name__, hasattr(caffepy, 'nothing'))"
+    assert python(code).stdout.split() == ["True", "NCCL", "True", "caffepy.dnn", "False"]
 
 
 def test_the_public_names() -> None:

@@ -11,7 +11,6 @@ from caffepy.cpu.arena import Arena
 from caffepy.cpu.build import Bound
 from caffepy.cpu.homes import Computed, Packed, Shared
 from caffepy.cpu.record import Recorder
-from caffepy.cpu.translations import translate
 from caffepy.device.onednn.handles import Call, library
 from caffepy.device.onednn.product import Product
 
@@ -42,6 +41,8 @@ class CapturedPass:
         arena.add(self._placed)
 
     def _capture(self, body: Callable[[], object], wanted: set[SyncedArray], keeps: bool) -> None:
+        from caffepy.cpu.translations import translate  # here, for not every process runs a pass on oneDNN
+
         self._recorder = Recorder(body)
         while self._recorder.moved:
             self._recorder = Recorder(body)

@@ -9,7 +9,6 @@ Winners are in tuning.json in cache_folder(), by GPU, kernel file with its sourc
 """
 
 import functools
-import hashlib
 import json
 import os
 import sys
@@ -240,4 +239,6 @@ def _name(running: device.Gpu) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _hash(text: str) -> str:
+    import hashlib  # here, for it loads OpenSSL
+
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,8 +3,7 @@
 import logging
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from html import escape
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,17 +15,19 @@ from caffepy.kernels.tuning import Measured, measuring
 from caffepy.layer import TYPES, Layer
 from caffepy.limits import Limits
 from caffepy.net import plans, sharing
-from caffepy.net import table as tables
 from caffepy.net import weights as files
 from caffepy.net.around import Callbacks, Ending
 from caffepy.net.execution import Execution
 from caffepy.net.gradient import GradientPass, VersionName
 from caffepy.net.lock import PassLock
 from caffepy.net.param_diffs import ParamDiffs
-from caffepy.net.profile import Profile, measure
 from caffepy.net.receptive_field import crops_by_guess
 from caffepy.net.rules import ActiveRules, RuleSet
 from caffepy.proto.caffe_pb2 import TEST, NetParameter, NetState, ParamSpec
+
+if TYPE_CHECKING:  # what shows a net is imported where it is shown
+    from caffepy.net.profile import Profile
+    from caffepy.net.table import Table
 
 log = logging.getLogger("caffepy")
 
@@ -213,13 +214,15 @@ class Net:
         with pinned(self._lock.pinned):
             yield current()
 
-    def profile(self, times: int = 20, *, dry: bool = False) -> Profile:
+    def profile(self, times: int = 20, *, dry: bool = False) -> "Profile":
         """What each layer costs, forward and backward to its bottoms, after a forward pass on the inputs as they are.
 
         times   runs of each layer; on a GPU one after the other from a captured graph, between two events, so that
                 what fits into its cache is found there; on the CPU the median of them
         dry     measure nothing: operations, bytes and launches, and the time that they take an H200 at least
         """
+        from caffepy.net.profile import measure
+
         with self._lock:
             return measure(self.execution, times, dry=dry)
 
@@ -268,18 +271,24 @@ class Net:
 
     # ---- what it looks like
 
-    def table(self) -> tables.Table:
+    def table(self) -> "Table":
         """The layers as rows, at the shapes they have now. Nothing is computed and no memory taken."""
-        return tables.table(self.param.name, self.phase, self.execution, self.param_owners)
+        from caffepy.net.table import table
+
+        return table(self.param.name, self.phase, self.execution, self.param_owners)
 
     def __repr__(self) -> str:
         if not self.execution.layers:
             return f"net {self.param.name!r}: " + ("closed" if self.param.layer else "no layers")
-        return tables.text(self.table())
+        from caffepy.net.table import text
+
+        return text(self.table())
 
     def _repr_html_(self) -> str:
         """For notebooks."""
-        return tables.html(self.table()) if self.execution.layers else f"<div>{escape(repr(self))}</div>"
+        from caffepy.net.table import html, html_line
+
+        return html(self.table()) if self.execution.layers else html_line(repr(self))
 
     # ---- life
 

@@ -140,6 +140,11 @@ def html(found: Table) -> str:
     )
 
 
+def html_line(line: str) -> str:
+    """The line for a notebook."""
+    return f"<div>{markup.escape(line)}</div>"
+
+
 def shape_text(shape: Shape) -> str:
     """`1x3x227x227`; `scalar` for a blob without axes."""
     return "x".join(map(str, shape)) or "scalar"

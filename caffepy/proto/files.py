@@ -2,7 +2,6 @@
 
 import os
 import re
-import secrets
 import shutil
 import stat
 import time
@@ -213,7 +212,7 @@ def _flush_folder(folder: str) -> None:
 
 def unforeseen(target: str) -> str:
     """A name beside the target's, for what is to take its place."""
-    return f"{_stem(target)}{secrets.token_hex(_DIGITS // 2)}{_PART}"
+    return f"{_stem(target)}{os.urandom(_DIGITS // 2).hex()}{_PART}"
 
 
 def _stem(target: str) -> str:

@@ -10,10 +10,8 @@ from caffepy import device
 from caffepy.blob import Floats, fit
 from caffepy.errors import ArgumentError
 from caffepy.net import Net
-from caffepy.rules import DECONV, GUIDED
 
 ZEILER_FERGUS, GUIDED_BACKPROP = "Zeiler & Fergus", "Guided Backprop"
-_RULES = {ZEILER_FERGUS: DECONV, GUIDED_BACKPROP: GUIDED}
 
 
 def backward(
@@ -47,9 +45,12 @@ def deconv(
     net: Any, start_name: str, start_diff: Any, diffs: Sequence[str] | None, zero_higher: bool, deconv_type: str
 ) -> dict[str, Floats]:
     """The same with rectifiers that rectify what comes down, as a deconvolutional net, or guided backpropagation."""
-    if deconv_type not in _RULES:
-        raise ArgumentError(f"deconv_type is {deconv_type!r}; give one of {', '.join(map(repr, _RULES))}")
-    with net.rules(_RULES[deconv_type]):
+    from caffepy.rules import DECONV, GUIDED  # here, because few scripts need rules
+
+    rules = {ZEILER_FERGUS: DECONV, GUIDED_BACKPROP: GUIDED}
+    if deconv_type not in rules:
+        raise ArgumentError(f"deconv_type is {deconv_type!r}; give one of {', '.join(map(repr, rules))}")
+    with net.rules(rules[deconv_type]):
         return backward(net, start_name, start_diff, diffs, zero_higher)
 
 

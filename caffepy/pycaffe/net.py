@@ -206,8 +206,10 @@ class Net(OldNames, engine.Net):
         return from_layer.deconv(self, start_name, start_diff, diffs, zero_higher, deconv_type)
 
     def lrp(self, class_inds: Any, lrp_opts: explaining.RelPropOpts | None = None) -> Floats:
-        """The input's relevance for these classes, after a forward pass: see caffepy.pycaffe.explaining.lrp."""
-        return explaining.lrp(self, class_inds, lrp_opts)
+        """The input's relevance for these classes, after a forward pass: see caffepy.pycaffe.relevance.lrp."""
+        from caffepy.pycaffe.relevance import lrp
+
+        return lrp(self, class_inds, lrp_opts)
 
     def forward_all(self, blobs: Sequence[str] | None = None, **kwargs: Any) -> dict[str, Floats]:
         """Run forward on any number of samples, batch by batch; the last batch is filled up with zeros.
