@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from caffepy.blob import Floats, Shape
@@ -152,7 +151,7 @@ class Shifts:
         """
         count = self.seen_count(arranged)
         for run, (taps, number, start, further) in enumerate(self._grids):
-            yield taps, _grid(arranged[run * count + start :], number, further, count)
+            yield taps, _grid(arranged, run * count + start, number, further, count)
 
     def behind(self, results: Floats) -> Iterator[tuple[tuple[slice, ...], Floats]]:
         """For each run, which taps see it, along each axis, and the results of the positions that see its pixels.
@@ -161,7 +160,7 @@ class Shifts:
         """
         count = results.size - self.slack
         for taps, number, start, further in self._grids:
-            yield taps, _grid(results[self.slack - start :], number, [-steps for steps in further], count)
+            yield taps, _grid(results, self.slack - start, number, [-steps for steps in further], count)
 
     def at_positions(self, results: NDArray[S]) -> NDArray[S]:
         """Of results (*planes, size) or (planes * size) the positions' own: (*planes, *positions)."""
@@ -198,11 +197,11 @@ def shifts_of(height: int, width: int, pooled_height: int, pooled_width: int, wi
     return Shifts((height, width), (pooled_height, pooled_width), each)
 
 
-def _grid(memory: Floats, number: Shape, further: Sequence[int], count: int) -> Floats:
-    """(*number, count): `count` elements from the memory's start, so many further for each step along an axis."""
+def _grid(memory: Floats, start: int, number: Shape, further: Sequence[int], count: int) -> Floats:
+    """(*number, count): `count` elements from the memory's `start`, so many further for each step along an axis."""
     item = memory.itemsize
-    strides = [item * steps for steps in further]
-    return as_strided(memory, (*number, count), (*strides, item))
+    strides = (*(item * steps for steps in further), item)
+    return np.ndarray((*number, count), memory.dtype, memory, item * start, strides)
 
 
 def _offset(shape: Shape, index: Sequence[int]) -> int:

@@ -14,6 +14,7 @@ from caffepy.blob import Floats, Shape
 from caffepy.layers.vision.arranged import RUN, Shifts, cut
 
 Part = tuple[slice, slice]
+"""Which images, and which channels of them."""
 
 
 def forward(
@@ -26,25 +27,24 @@ def forward(
         shifts.arrange(image, arranged)
         products = results[shifts.slack :].reshape(*factors.shape[:2], -1)
         np.matmul(_by_channel(factors), _unfold(shifts, arranged, factors, columns), out=products)
-        values = shifts.at_positions(products.reshape(*top.shape[:3], -1))
-        if bias is None:
-            top[...] = values
-        else:
-            np.add(values, bias[part[1]].reshape(*top.shape[:2], *[1] * (top.ndim - 2)), out=top)
+        top[...] = shifts.at_positions(products.reshape(*top.shape[:3], -1))
+        if bias is not None:
+            top += bias[part[1]].reshape(*top.shape[:2], *[1] * (top.ndim - 2))
 
 
 def backward(tops: Floats, weight: Floats, shifts: Shifts, workspace: Floats, images: Floats) -> None:
     """Overwrite the images with, for each pixel, the sum of weight * top over what saw it."""
     for part in _parts(images.shape, shifts):
         image, top, factors = _images(images, part), _tops(tops, part), weight[part[1]]
-        channels, outputs = top.shape[:2]
+        (channels, outputs), axes = top.shape[:2], weight.ndim - 2
         arranged, columns, results = _memory(image.shape[:2], weight.shape[1:], shifts, workspace)
         _spread(top, shifts, results)
         runs = arranged[: arranged.size - shifts.slack].reshape(-1, channels, 1, image.shape[1] * shifts.size)
         for run, (taps, seeing) in zip(runs, shifts.behind(results), strict=True):
             given = factors[(slice(None), slice(None), *taps)].reshape(channels, 1, -1)
             matrix = columns[: given.size * run.shape[-1]].reshape(channels, outputs, *seeing.shape[:-1], -1)
-            matrix[...] = np.moveaxis(seeing.reshape(*seeing.shape[:-1], channels, outputs, -1), (-3, -2), (0, 1))
+            seeing = seeing.reshape(*seeing.shape[:-1], channels, outputs, -1)
+            matrix[...] = seeing.transpose(axes, axes + 1, *range(axes), axes + 2)
             np.matmul(given, matrix.reshape(channels, given.shape[-1], -1), out=run)
         shifts.collect(arranged, image)
 
@@ -87,7 +87,7 @@ def _images(images: Floats, part: Part) -> Floats:
 
 def _tops(tops: Floats, part: Part) -> Floats:
     """(channels, outputs, num, *positions)"""
-    return np.moveaxis(tops[part], 0, 2)
+    return tops[part].transpose(1, 2, 0, *range(3, tops.ndim))
 
 
 def _by_channel(weight: Floats) -> Floats:
@@ -101,7 +101,8 @@ def _unfold(shifts: Shifts, arranged: Floats, weight: Floats, columns: Floats) -
     count = shifts.seen_count(arranged)
     matrix = columns[: math.prod(kernel) * count].reshape(channels, *kernel, -1)
     for taps, seen in shifts.windows(arranged):
-        matrix[(slice(None), *taps)] = np.moveaxis(seen.reshape(*seen.shape[:-1], channels, -1), -2, 0)
+        seen = seen.reshape(*seen.shape[:-1], channels, -1)
+        matrix[(slice(None), *taps)] = seen.transpose(len(kernel), *range(len(kernel)), len(kernel) + 1)
     return matrix.reshape(channels, math.prod(kernel), -1)
 
 

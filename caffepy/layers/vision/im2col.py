@@ -35,7 +35,7 @@ class Columns:
     def __init__(self, num: int, channels: int, outputs: int, extent: Shape, window: Window) -> None:
         self.positions = window.positions(extent)
         self.shifts = Shifts(extent, self.positions, window)
-        self.taps = math.prod(window.kernel)
+        self.kernel, self.taps = window.kernel, math.prod(window.kernel)
         positions = max(1, math.prod(self.positions))
         as_it_is = self.taps == 1 and self.shifts.plain
         together = POSITIONS // positions if as_it_is else COLUMNS // (channels * self.taps * positions)
@@ -123,24 +123,23 @@ class Unfolding:
 
     def unfold(self, first: int, last: int) -> Floats:
         """The columns of positions `first` to `last` of axis 0."""
-        matrix = self.matrix(first, last)
-        for column, pixels in self._pairs(matrix, first, last):
-            column[...] = pixels
+        matrix, columns = self.matrix(first, last), self._columns
+        if columns.taps > 1:
+            rows, axes = matrix.reshape(columns.planes[0], *columns.kernel, columns.planes[1], -1), len(columns.kernel)
+            for taps, seen in columns.shifts.windows(self._arranged):
+                pixels = seen.reshape(*seen.shape[:-1], *columns.planes, columns.shifts.size)
+                pixels = pixels[..., first * columns.inner : last * columns.inner]
+                rows[(slice(None), *taps)] = pixels.transpose(axes, *range(axes), axes + 1, axes + 2)
         return matrix
 
     def fold(self, first: int, last: int) -> None:
         """Add the columns of these positions to the pixels that they come from."""
-        for column, pixels in self._pairs(self.matrix(first, last), first, last):
-            pixels += column
-
-    def _pairs(self, matrix: Floats, first: int, last: int) -> Iterator[tuple[Floats, Floats]]:
-        """For each tap, its rows of the matrix and the pixels that belong there: (channels, images, columns each)."""
         columns = self._columns
         if columns.taps > 1:
-            rows = matrix.reshape(columns.planes[0], columns.taps, columns.planes[1], -1)
+            rows = self.matrix(first, last).reshape(columns.planes[0], columns.taps, columns.planes[1], -1)
             for tap, seen in enumerate(columns.shifts.seen(self._arranged)):
                 pixels = seen.reshape(*columns.planes, columns.shifts.size)
-                yield rows[:, tap], pixels[:, :, first * columns.inner : last * columns.inner]
+                pixels[:, :, first * columns.inner : last * columns.inner] += rows[:, tap]
 
     def _positions(self) -> tuple[slice, ...]:
         return slice(None), slice(None), *(slice(extent) for extent in self._columns.positions)

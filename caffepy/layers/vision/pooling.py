@@ -175,23 +175,25 @@ def max_pool_forward(
     image, top = bottom_data.reshape(-1, height, width), top_data.reshape(-1, pooled_height, pooled_width)
     places = mask.reshape(top.shape)
     shifts = shifts_of(height, width, pooled_height, pooled_width, window)
-    step, corner = window.places(width, pooled_height, pooled_width)
+    steps, before_corner = window.places(width, pooled_height, pooled_width)
     for part in shifts.blocks(len(image)):
         arranged, maxima = _memory(shifts, part, workspace)
         shifts.arrange(image[part], arranged, LOWEST)
         maxima[...] = LOWEST
-        winner = np.zeros(maxima.size, np.min_scalar_type(step.size))
+        winner = np.zeros(maxima.size, np.min_scalar_type(steps[-1]))
         greater, number = np.empty(maxima.size, np.bool_), np.empty_like(winner)
-        for tap, seen in enumerate(shifts.seen(arranged), start=1):
+        for step, seen in zip(steps, shifts.seen(arranged), strict=True):
             np.greater(seen, maxima, out=greater)
-            np.multiply(greater.view(np.uint8), winner.dtype.type(tap), out=number)
-            np.maximum(winner, number, out=winner)
+            np.multiply(greater.view(np.uint8), winner.dtype.type(step), out=number)
+            np.maximum(winner, number, out=winner)  # pixels of the image come in their order: steps only grow
             np.fmax(maxima, seen, out=maxima)
         top[part] = shifts.at_positions(maxima)
-        winners = shifts.at_positions(winner)
-        np.add(step.take(winners), corner, out=places[part])
-        if not winners.all():
-            places[part][winners == 0] = -1
+        winners, here = shifts.at_positions(winner), places[part]
+        here[...] = winners
+        found = here.all()
+        here += before_corner
+        if not found:
+            here[winners == 0] = -1
 
 
 @kernel("global_pooling.cu", per="mask_data")

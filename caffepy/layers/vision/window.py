@@ -122,11 +122,11 @@ class PoolingWindow:
         return self.pad_h == self.pad_w == 0 and self.kernel_h >= height and self.kernel_w >= width
 
     def places(self, width: int, pooled_height: int, pooled_width: int) -> tuple[Ints, Ints]:
-        """Of pixels, h * width + w: steps from a window's corner, to it (0) and its pixels; and the corners."""
-        step = np.arange(self.kernel_h)[:, None] * width + np.arange(self.kernel_w)
+        """Of pixels, h * width + w: steps to a window's pixels from one before its corner; and those before corners."""
+        step = np.arange(self.kernel_h)[:, None] * width + np.arange(self.kernel_w) + 1
         rows = np.arange(pooled_height) * self.stride_h - self.pad_h
         corner = rows[:, None] * width + np.arange(pooled_width) * self.stride_w - self.pad_w
-        return np.append(0, step).astype(np.int32), corner.astype(np.int32)
+        return step.reshape(-1).astype(np.int32), (corner - 1).astype(np.int32)
 
     def areas(self, height: int, width: int, pooled_height: int, pooled_width: int) -> Floats:
         """(pooled_height, pooled_width): pixels of each window, those in the pads counted; 1 for one wholly outside."""
