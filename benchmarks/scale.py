@@ -56,20 +56,26 @@ def step(compute: float, weights: int, processes: int, bandwidth: float, latency
     return compute / (compute + max(0.0, sums - overlap * compute))
 
 
+NET, SMALL, PHOTOGRAPH = 0.0290, 0.0012, 0.0027
+"""Seconds of a core, measured: a picture in GoogLeNet's pass; to read, decode, prepare and write one of 256 x 256
+pixels (22 kB), and one of 480 x 360 (110 kB)."""
 NETWORKS = (8, "NVLink", 200e9), (64, "10 Gbit/s", 1.25e9), (64, "100 Gbit/s", 12.5e9)
 """Processes, what joins them, and its bytes a second."""
 
 
 def main() -> None:
     """Print docs/scale.md's tables."""
-    core = Machine(0.0300, 0.0034, 1, gpu=False)
-    print("| workers | pictures/s | efficiency |\n|---|---|---|")
+    small, core = Machine(NET, SMALL, 1, gpu=False), Machine(NET, PHOTOGRAPH, 1, gpu=False)
+    print("| workers | pictures/s of 576 small pictures in shards of 32 |\n|---|---|")
+    for workers in (1, 2):
+        print(f"| {workers} | {simulated(small, workers, 576, 32, 22e3, 1e9):.1f} |")
+    print("\n| workers | pictures/s | efficiency |\n|---|---|---|")
     for workers, bandwidth in ((1, 1e9), (2, 1e9), (16, 1e9), (128, 1.25e9), (1024, 1.25e9)):
         rate = simulated(core, workers, 1_000_000, 512, 110e3, bandwidth, 0.001)
         print(f"| {workers} | {rate:,.0f} | {rate / workers / simulated(core, 1, 10_240, 512, 110e3, 1e9):.1%} |")
     print("\n| GPUs | cores for each | pictures/s | of the GPUs' own rate |\n|---|---|---|---|")
     for gpus, cores in ((1, 2), (1, 16), (8, 2), (8, 16), (8, 24)):
-        gpu = Machine(1 / 5000, 0.0034, cores, gpu=True)
+        gpu = Machine(1 / 5000, PHOTOGRAPH, cores, gpu=True)
         rate = simulated(gpu, gpus, 10_000_000, 512, 110e3, 12.5e9)
         print(f"| {gpus} | {cores} | {rate:,.0f} | {rate / gpus / 5000:.0%} |")
     print("\n| net | processes | network | summed behind | beside backward |\n|---|---|---|---|---|")

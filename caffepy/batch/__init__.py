@@ -86,7 +86,7 @@ def run(
     """Do what `task` asks for every picture of `source`, and write a row for each into the folder `out`.
 
     task      Blobs, Classify, Detect, Explain (saliency), or Function: a function of the net and a batch
-    shard     pictures of a shard, which is what a worker that ends costs; 0: 512, or fewer so that each worker has 8
+    shard     pictures of a shard, which is what a worker that ends costs; 0: 512, or fewer so that each worker has 32
     ray       a Ray cluster's address, or "local"; None: processes on this machine
     resume    go on with what is in `out`, which must be of the same model, weights, source and options
     strict    stop at a picture that cannot be read; else it goes to `out`/_errors.csv

@@ -19,8 +19,9 @@ from caffepy.errors import CaffeError, DataError, StateError
 
 SAMPLE = 64
 """Pictures that are looked at before work begins."""
-_SHARD, _EACH = 512, 8
-"""Pictures of a shard, or as few as give each worker so many shards; then rounded up to full batches."""
+_SHARD, _EACH, _BATCHES = 512, 32, 2
+"""Pictures of a shard, or as few as give each worker so many shards; in full batches, of which there are at least two:
+while one is computed, the next is decoded."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def run(
 ) -> Summary:
     """Do what the job says for all pictures of the source that are not yet done.
 
-    shard      pictures of a shard, rounded up to full batches; 0: 512, or fewer so that each worker has 8 shards
+    shard      pictures of a shard, rounded up to full batches; 0: 512, or fewer so that each worker has 32 shards
     resume     go on with results that are there; else they are an error
     progress   a line on stderr; None: on a terminal
 
@@ -86,7 +87,7 @@ def run(
             stack.enter_context(threads.using_threads(jobs[0].threads))
             worker = stack.enter_context(prepared(jobs[0], source, len(jobs)))
             found = known or _begun(
-                job.sink.folder, identity, worker.batch, shard or _shard_of(source.count, len(jobs))
+                job.sink.folder, identity, worker.batch, shard or _shard_of(source.count, len(jobs), worker.batch)
             )
             jobs = [replace(each, batch=worker.batch) for each in jobs]
             _work(jobs, found, _missing(source, found.shard, before), worker, summary, progress)
@@ -144,9 +145,9 @@ def _check_sizes(worker: Worker, source: Source) -> None:
         )
 
 
-def _shard_of(pictures: int, workers: int) -> int:
+def _shard_of(pictures: int, workers: int, batch: int) -> int:
     """At the end, workers wait for the last one's shard: that is to be a small part of a small run."""
-    return min(_SHARD, -(-pictures // (_EACH * workers)))
+    return max(_BATCHES, min(_SHARD, pictures // (_EACH * workers)) // batch) * batch
 
 
 def _begun(folder: str, identity: dict[str, object], batch: int, shard: int) -> Manifest:

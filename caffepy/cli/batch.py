@@ -51,7 +51,7 @@ _TASKS = "--classify, --blobs, --saliency, --detect or --function"
 )
 @click.option("--batch", "at_once", type=click.IntRange(1), help="Pictures in a pass. [default: as memory allows]")
 @click.option(
-    "--shard", type=click.IntRange(1), help="Pictures written at once. [default: 512, or 8 shards for each worker]"
+    "--shard", type=click.IntRange(1), help="Pictures written at once. [default: 512, or 32 shards for each worker]"
 )
 @click.option("--workers", type=click.IntRange(1), help="How many. [default: one for each GPU, or core]")
 @click.option("--threads", type=click.IntRange(1), help="Of each worker on the CPU. [default: the cores shared out]")

@@ -97,10 +97,11 @@ def test_what_is_there_is_not_done_again(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "shard"),
-    [({"workers": 2}, 2), ({"workers": 1}, 3), ({"workers": 1, "batch": 2}, 4), ({"workers": 2, "shard": 7}, 7)],
+    [({"workers": 2}, 2), ({"workers": 1}, 5), ({"workers": 2, "batch": 2}, 4), ({"workers": 2, "shard": 7}, 7)],
 )
-def test_small_runs_have_small_shards(options, shard, tmp_path):
-    """21 pictures: at least 8 shards for each worker, of full batches."""
+def test_small_runs_have_small_shards(options, shard, tmp_path, monkeypatch):
+    """21 pictures: at least 4 shards for each worker, of full batches."""
+    monkeypatch.setattr("caffepy.batch.runs._EACH", 4)
     model, weights, _ = made(tmp_path)
     summary = batch.run(
         model, weights, tmp_path / "pictures", tmp_path / "out", batch.Blobs(("fc",)), **{"batch": 1, **options}
