@@ -4,6 +4,9 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -65,6 +68,25 @@ def test_weights_written_between_passes_count(net: caffepy.Net, layer: str, inde
     assert_alike(passes(net), expected(change))
     change(net)
     assert_alike(passes(net), expected(lambda other: (change(other), change(other))))
+
+
+def test_settled_passes_fold_no_weights_anew(net: caffepy.Net, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        expected_passes = passes(net)
+    folded: list[int] = []
+    for captured in net.execution.replay.on_cpu.captured():
+        counting = [replace(p, run=partial(_count, folded, p.run)) for p in captured._preparations]
+        monkeypatch.setattr(captured, "_preparations", counting)
+    assert_alike(passes(net), expected_passes, 0)
+    assert not folded
+    net.params["norm"][1].data[...] *= 2
+    passes(net)
+    assert len(folded) > 2  # of the forward pass, of the gradient and of the backward pass
+
+
+def _count(folded: list[int], run: Callable[[], object]) -> None:
+    folded.append(1)
+    run()
 
 
 def test_weights_written_through_a_view_kept_from_before_count(net: caffepy.Net) -> None:
