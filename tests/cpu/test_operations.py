@@ -1,5 +1,6 @@
 """Every operation that oneDNN computes, beside its NumPy body: data, diffs, gradients and weights' diffs."""
 
+import numpy as np
 import pytest
 
 from caffepy.proto.caffe_pb2 import TRAIN
@@ -31,6 +32,10 @@ BRANCHES = BRANCH.format("c", "num_output: 32 kernel_size: 1") + BRANCH.format("
 ALIKE = BRANCH.format("c", "num_output: 32 kernel_size: 1") + BRANCH.format("d", "num_output: 32 kernel_size: 1")
 JOIN = 'layer { name: "j" type: "Concat" bottom: "c" bottom: "d" top: "j" }'
 ELTWISE = 'layer {{ name: "e" type: "Eltwise" bottom: "c" bottom: "d" top: "e" eltwise_param {{ {} }} }}'
+
+RECT = 'layer { name: "r" type: "ReLU" bottom: "c" top: "c" }'
+NEXT = 'layer {{ name: "{0}" type: "Convolution" bottom: "c" top: "{0}" convolution_param {{ {1} }} }}'
+TWO = NEXT.format("y", "num_output: 16 kernel_size: 1") + NEXT.format("z", "num_output: 8 kernel_size: 3 pad: 1")
 
 CASES = {
     "conv": (CONV.format("num_output: 24 kernel_size: 3 pad: 1"), (2, 16, 9, 9)),
@@ -122,6 +127,31 @@ CASES = {
         + AFTER.replace('"s"', '"c"'),
         (2, 8, 5, 5),
     ),
+    "relu, conv": (PRE + RECT + NEXT.format("z", "num_output: 20 kernel_size: 3 pad: 1"), (2, 8, 9, 7)),
+    "relu of channels that fill no block, conv": (
+        PRE.replace("32", "20") + RECT + NEXT.format("z", "num_output: 16 kernel_h: 3 kernel_w: 5 pad_w: 1"),
+        (2, 8, 9, 7),
+    ),
+    "relu, conv in groups": (PRE + RECT + NEXT.format("z", "num_output: 64 group: 2 kernel_size: 3"), (2, 8, 9, 7)),
+    "relu, depthwise conv": (PRE + RECT + NEXT.format("z", "num_output: 32 group: 32 kernel_size: 3"), (2, 8, 9, 7)),
+    "relu, dilated conv": (
+        PRE + RECT + NEXT.format("z", "num_output: 16 kernel_size: 3 dilation: 2 pad: 1"),
+        (1, 8, 9, 7),
+    ),
+    "relu, conv with strides": (PRE + RECT + NEXT.format("z", "num_output: 16 kernel_size: 3 stride: 2"), (2, 8, 9, 7)),
+    "relu, conv with much pad": (PRE + RECT + NEXT.format("z", "num_output: 16 kernel_size: 1 pad: 1"), (2, 8, 9, 7)),
+    "leaky relu, conv": (PRE + RELU + NEXT.format("z", "num_output: 16 kernel_size: 3"), (2, 8, 9, 7)),
+    "relu apart, conv": (
+        PRE + RECT.replace('top: "c"', 'top: "s"') + AFTER,
+        (2, 8, 9, 7),
+    ),
+    "relu, two convs": (PRE + RECT + TWO, (2, 8, 9, 7)),
+    "relu, three convs": (PRE + RECT + TWO + NEXT.format("x", "num_output: 8 kernel_size: 1"), (2, 8, 9, 7)),
+    "two convs without a relu": (PRE + TWO, (2, 8, 9, 7)),
+    "norm, relu, conv and a sum": (
+        PRE + NORM + RECT + NEXT.format("d", "num_output: 32 kernel_size: 3 pad: 1") + ELTWISE.format(""),
+        (2, 8, 9, 7),
+    ),
     "an operation that oneDNN does not compute": (
         PRE + 'layer { name: "w" type: "Power" bottom: "c" top: "w" power_param { power: 2 } }',
         (2, 8, 5, 5),
@@ -139,6 +169,21 @@ def test_both_roads_agree(case: str) -> None:
         for _ in range(3):
             assert_alike(passes(net), expected)
         assert_alike(passes(build(body, shape)), expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_agree_where_nobody_looks_at_blobs(case: str) -> None:
+    body, shape = CASES[case]
+    found = {}
+    for name in ("numpy", "onednn"):
+        with road(name):
+            net, rng = build(body, shape), np.random.default_rng(4)
+            noise = {top: rng.standard_normal(net.blobs[top].shape).astype(np.float32) for top in net.outputs}
+            for number in range(2):
+                net.forward()
+                found[name, number] = net.gradient(noise, "data")
+    assert_alike(found["onednn", 0], found["numpy", 0])
+    assert_alike(found["onednn", 1], found["onednn", 0], 0)
 
 
 TRAINED = {
@@ -251,6 +296,41 @@ def test_norms_are_folded_into_the_gradients_weights() -> None:
         names = captured(net, "gradient")
     assert "convolution_backward_data" in names
     assert "batch_normalization_forward" not in names
+
+
+@pytest.mark.parametrize(
+    ("case", "calls"),
+    [
+        ("relu, conv", ["reorder", "binary", "convolution_forward"]),
+        ("relu, two convs", ["reorder", "convolution_backward_data", "reorder", "binary", "convolution_forward"]),
+        ("two convs without a relu", ["reorder", "convolution_backward_data", "reorder", "convolution_forward"]),
+        ("relu, conv with strides", ["reorder", "convolution_backward_data", "eltwise_backward"]),
+        ("leaky relu, conv", ["reorder", "convolution_backward_data", "eltwise_backward"]),
+    ],
+)
+def test_what_joins_a_gradient(case: str, calls: list[str]) -> None:
+    """Up to the last convolution's own: sums of diffs, and a ReLU's derivative, which is a mask of bytes."""
+    body, shape = CASES[case]
+    with road("onednn"):
+        net = build(body, shape)
+        net.forward()
+        net.gradient(dict.fromkeys(net.outputs, 1.0), "data")
+        names = [name for name in captured(net, "gradient") if name != "copy"]
+    assert names[: len(calls)] == calls
+
+
+def test_turned_weights_are_made_anew_when_they_were_written() -> None:
+    body, shape = CASES["relu, conv"]
+    found = {}
+    for name in ("numpy", "onednn"):
+        with road(name):
+            net = build(body, shape)
+            for factor in (1, -2):
+                net.params["z"][0].data[...] *= factor
+                net.forward()
+                found[name, factor] = net.gradient({"z": 1.0}, "data")
+    for factor in (1, -2):
+        assert_alike(found["onednn", factor], found["numpy", factor])
 
 
 def test_the_profile_counts_what_onednn_refused() -> None:

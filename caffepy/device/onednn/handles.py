@@ -13,7 +13,7 @@ from caffepy.device.onednn.library import Dims, Handle, Library, load
 from caffepy.device.onednn.work import is_small
 from caffepy.errors import DeviceError
 
-FLOAT = 3
+FLOAT, BYTE = 3, 6
 _ANY = 1
 _QUERY_IMPLEMENTATION = 8
 _DIMS, _PADDED, _STRIDES, _BLOCKS, _BLOCKED_AXES, _AXES, _NUM_BLOCKS = 257, 260, 14, 264, 265, 256, 263
@@ -117,6 +117,11 @@ class Layout(_Owned):
         _, _, strides, blocks, axes, _ = self.key
         return _arranged(shape, strides, blocks, axes)
 
+    def bytes(self) -> "Layout":
+        """The same arrangement of bytes, from 0 to 255, in place of floats."""
+        _, _, strides, blocks, axes, _ = self.key
+        return _arranged(self.shape, strides, blocks, axes, BYTE)
+
     def _ints(self, what: int, number: int) -> tuple[int, ...]:
         found = Handle()
         library().c.dnnl_memory_desc_query(self.handle, what, ctypes.byref(found))
@@ -141,11 +146,11 @@ def contiguous(shape: tuple[int, ...]) -> Layout:
 
 
 @functools.lru_cache(maxsize=4096)
-def strided(shape: tuple[int, ...], strides: tuple[int, ...]) -> Layout:
+def strided(shape: tuple[int, ...], strides: tuple[int, ...], kind: int = FLOAT) -> Layout:
     """With these steps, in elements."""
     handle, c = Handle(), library().c
     library().check(
-        c.dnnl_memory_desc_create_with_strides(ctypes.byref(handle), len(shape), dims(shape), FLOAT, dims(strides))
+        c.dnnl_memory_desc_create_with_strides(ctypes.byref(handle), len(shape), dims(shape), kind, dims(strides))
     )
     return Layout(handle, shape)
 
@@ -156,18 +161,22 @@ def chosen(shape: tuple[int, ...]) -> Layout:
     return tagged(shape, _ANY)
 
 
-def tagged(shape: Sequence[int], tag: int) -> Layout:
+def tagged(shape: Sequence[int], tag: int, kind: int = FLOAT) -> Layout:
     """By the number of a format in the library."""
     handle = Handle()
     library().check(
-        library().c.dnnl_memory_desc_create_with_tag(ctypes.byref(handle), len(shape), dims(shape), FLOAT, tag)
+        library().c.dnnl_memory_desc_create_with_tag(ctypes.byref(handle), len(shape), dims(shape), kind, tag)
     )
     return Layout(handle, shape)
 
 
 @functools.lru_cache(maxsize=4096)
 def _arranged(
-    shape: tuple[int, ...], strides: tuple[int, ...], blocks: tuple[int, ...], axes: tuple[int, ...]
+    shape: tuple[int, ...],
+    strides: tuple[int, ...],
+    blocks: tuple[int, ...],
+    axes: tuple[int, ...],
+    kind: int = FLOAT,
 ) -> Layout:
     if not blocks:
         order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
@@ -175,11 +184,11 @@ def _arranged(
         for axis in reversed(order):
             steps[axis] = step
             step *= shape[axis]
-        return strided(shape, tuple(steps))
+        return strided(shape, tuple(steps), kind)
     wanted = blocks, axes
     for tag in range(2, 400):
         try:
-            layout = tagged(shape, tag)
+            layout = tagged(shape, tag, kind)
         except DeviceError:
             continue
         if layout.key[3:5] == wanted and _ordered(layout, strides):
@@ -327,20 +336,20 @@ class Attributes(_Owned):
     __slots__ = ()
 
     def __init__(
-        self, *, add: bool = False, slope: float | None = None, binary: tuple[int, Layout] | None = None
+        self, *, add: bool = False, slope: float | None = None, binary: Sequence[tuple[int, Layout]] = ()
     ) -> None:
         super().__init__("primitive_attr")
         c = library().c
         library().check(c.dnnl_primitive_attr_create(ctypes.byref(self.handle)))
         library().check(c.dnnl_primitive_attr_set_scratchpad_mode(self.handle, 1))
-        if not add and slope is None and binary is None:
+        if not (add or slope is not None or binary):
             return
         steps = Handle()
         library().check(c.dnnl_post_ops_create(ctypes.byref(steps)))
         if add:
             library().check(c.dnnl_post_ops_append_sum(steps, 1.0, 0, 0))
-        if binary is not None:
-            library().check(c.dnnl_post_ops_append_binary(steps, binary[0], binary[1].handle))
+        for algorithm, layout in binary:
+            library().check(c.dnnl_post_ops_append_binary(steps, algorithm, layout.handle))
         if slope is not None:
             library().check(c.dnnl_post_ops_append_eltwise(steps, 0x20, slope, 0.0))
         library().check(c.dnnl_primitive_attr_set_post_ops(self.handle, steps))
