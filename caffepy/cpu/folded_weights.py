@@ -64,4 +64,3 @@ def folded(
 
     b.prepare([weight, *([] if bias is None else [bias]), *fold.sources], fold_in)
     return target, shift
-
