@@ -67,7 +67,7 @@ def _translated(arguments: Sequence[str]) -> list[str] | str:
     given = _parse(arguments)
     if "version" in given.flags:
         return f"caffe version 1.0.0, as caffepy {__version__}"
-    if given.command is None or {"help", "h", "helpshort"} & set(given.flags):
+    if given.command in (None, "help") or {"help", "h", "helpshort"} & set(given.flags):
         return _USAGE
     if given.command == "train":
         return _train(given.flags)
@@ -125,7 +125,7 @@ def _parse(arguments: Sequence[str]) -> _Given:
             given.flags[name] = value
             continue
         if name not in _TAKES | _OF_TRAIN | _LOGGING:
-            raise click.UsageError(f"caffe has no flag {word!r}; there are -{', -'.join(sorted(_TAKES))}")
+            raise click.UsageError(f"caffe has no flag {word!r}; there are -{', -'.join(sorted(_TAKES | _OF_TRAIN))}")
         if not equals:
             following = next(rest, None)
             if following is None:

@@ -1,6 +1,7 @@
 """What every subcommand does: errors as one message, warnings on stderr, calls timed."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import click
 from caffepy.errors import CaffeError
 
 T = TypeVar("T")
+_OF_CAFFE = ("train", "test", "time", "device_query")
+_CAFFES_FLAG = re.compile(r"(?<!\S)(-(solver|model|weights|snapshot|gpu|iterations|phase)|--(solver|model))\b")
 
 
 class Subcommand(click.Command):
@@ -20,6 +23,18 @@ class Subcommand(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params.append(click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."))
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """The arguments; flags in Caffe's spelling are told which program takes them."""
+        given = " ".join(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            command = (self.name or "").replace("-", "_")
+            if command in _OF_CAFFE and _CAFFES_FLAG.search(given):
+                where = f"Flags in Caffe's spelling go to the program caffe: caffe {command} ..."
+                raise click.UsageError(f"{error.format_message()} {where}", ctx) from error
+            raise
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""

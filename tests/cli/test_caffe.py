@@ -70,7 +70,7 @@ def test_test_and_time_run(tmp_path: Path) -> None:
         ("time", "caffe time: -model is missing"),
         ("test -model m.prototxt", "caffe test: -weights is missing"),
         ("timee -model m", "caffe has no command 'timee'"),
-        ("time -modle m", "caffe has no flag '-modle'"),
+        ("time -modle m", "caffe has no flag '-modle'; there are -allow"),
         ("time -model", "flag '-model' needs a value"),
         ("time test -model m", "one command, got 'time' and 'test'"),
         ("time -model none.prototxt", "none.prototxt: cannot be opened"),

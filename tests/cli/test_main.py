@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 import caffepy
@@ -63,3 +64,12 @@ def test_as_a_program(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert failed.stderr.startswith("Error: ")
     assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("line", ["train -solver s.prototxt", "test --model=x", "device-query -gpu 0", "time -model x"])
+def test_flags_in_caffes_spelling_are_told_where_to_go(line: str) -> None:
+    refused = CliRunner().invoke(main, line.split())
+    assert refused.exit_code == 2
+    command = line.split()[0].replace("-", "_")
+    assert f"Flags in Caffe's spelling go to the program caffe: caffe {command} ..." in refused.output
+    assert "Caffe's spelling" not in CliRunner().invoke(main, [line.split()[0], "--nothing"]).output
