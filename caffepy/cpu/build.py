@@ -53,7 +53,7 @@ class Builder(Knowledge):
         self._pins: list[int] = []
         """Steps that may read whatever was written before."""
         self._scratch = 0
-        self.seats = Seats(recorder, self.passing)
+        self.seats = Seats(recorder, self._passing)
 
     # ---- arrays
 

@@ -78,7 +78,7 @@ def again(b: Builder, operations: Sequence[Operation], result: str) -> Callable[
                 elif address(value) in results:
                     args.append(results[address(value)])
                 else:
-                    args.append(results.setdefault(address(value), np.empty_like(value)) if written else read())
+                    args.append(results.setdefault(address(value), read()) if written else read())
             body(*args, **constants)
         found: Floats = args[place]
         return found
@@ -87,11 +87,20 @@ def again(b: Builder, operations: Sequence[Operation], result: str) -> Callable[
 
 
 def _plan(b: Builder, operation: Operation) -> list[tuple[Any, Callable[[], Any] | None, bool]]:
-    """For each argument its memory or value, what reads it if it is an array, and whether it is written."""
-    return [
-        (b.raw(value), b.reader(value), name in _RESULTS) if isinstance(value, np.ndarray) else (value, None, False)
-        for name, value in zip(operation.arguments, operation.args, strict=True)
-    ]
+    """For each argument its memory or value, what gives the array to use for it, and whether that is written.
+
+    What is written is a new array: with a reader of its storage, which keeps what computes it, neither would ever go.
+    """
+    plan: list[tuple[Any, Callable[[], Any] | None, bool]] = []
+    for name, value in zip(operation.arguments, operation.args, strict=True):
+        if not isinstance(value, np.ndarray):
+            plan.append((value, None, False))
+        elif name in _RESULTS:
+            raw = b.raw(value)
+            plan.append((raw, functools.partial(np.empty_like, raw), True))
+        else:
+            plan.append((b.raw(value), b.reader(value), False))
+    return plan
 
 
 def following_affine(b: Builder, product: Operation) -> Fold | None:

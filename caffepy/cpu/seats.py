@@ -1,14 +1,15 @@
 """Concat without copies: what a pass joins later is computed in its part of the joined blob's memory."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from caffepy.blob import Floats
 from caffepy.blob.storage import Access, SyncedArray
+from caffepy.cpu.arena import Passing
 from caffepy.cpu.homes import Shared, shared
 from caffepy.cpu.record import Operation, Recorder
-from caffepy.device.onednn.handles import Layout, Memory, address
+from caffepy.device.onednn.handles import Layout, address
 from caffepy.errors import DeviceError
 
 Uses = dict[SyncedArray, list[tuple[int, Access]]]
@@ -61,10 +62,10 @@ class Seats:
 
     Only of one image, whose channels lie together. Neither the part nor the whole may be changed once they are joined;
     and all that sits in a memory is written anew by each pass that writes any of it, so that no pass changes what
-    another one left.
+    another one left. `passing` takes up what has to be given memory for the pass alone.
     """
 
-    def __init__(self, recorder: Recorder, passing: Callable[[Layout], Memory]) -> None:
+    def __init__(self, recorder: Recorder, passing: list[Passing]) -> None:
         self._recorder, self._passing = recorder, passing
         self._seats: dict[SyncedArray, _Seat] = {}
         self._shapes: dict[SyncedArray, tuple[int, ...]] = {}
@@ -116,7 +117,10 @@ class Seats:
                 layout.inside(shape, first)
         except DeviceError:
             return None
-        return Shared(layout, self._passing(layout)) if top.lent else shared(top, layout, sitting)
+        if not top.lent:
+            return shared(top, layout, sitting)
+        self._passing.append(Passing(layout))
+        return Shared(layout, self._passing[-1])
 
     def _pieces(self, whole: SyncedArray, before: int) -> Iterator[tuple[int, tuple[int, ...]]]:
         """The first channel and the shape of every part of the blob, and of their parts."""

@@ -42,8 +42,11 @@ class Budget:
     @property
     def total(self) -> int:
         """Bytes of a forward pass through all layers."""
-        tops = self._sums.tops if self.turns is None else self.turns
-        return self._sums.weights + self._sums.own + self._workspace + tops
+        return self.with_tops(self._sums.tops if self.turns is None else self.turns)
+
+    def with_tops(self, size: int) -> int:
+        """Bytes of a forward pass where all tops' data take so many."""
+        return self._sums.weights + self._sums.own + self._workspace + size
 
     @property
     def diffs(self) -> int:

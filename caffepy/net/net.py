@@ -150,6 +150,8 @@ class Net:
         """Settle every layer's shapes and memory after a blob was reshaped; forward does so too."""
         with self._lock:
             self.execution.settle(0, len(self.execution.layers) - 1)
+            if self.execution.turns is not None:
+                self.execution.turns.settle(self.execution)
 
     def forward_from_to(self, start: int, end: int) -> float:
         """Run layers `start` to `end`, both included; the loss among them."""
@@ -298,6 +300,7 @@ class Net:
             return
         with self._lock:
             self._lock.closed = True
+            self.execution.replay.clear()
             self.execution = Execution([], graph.wire(NetParameter()), [], [])
             self._rules.clear()
             self._gradient = GradientPass(self.execution)

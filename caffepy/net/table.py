@@ -51,6 +51,8 @@ class Memory:
     """What `gradient` takes, whose diffs take turns."""
     forward: int
     """All that a forward pass takes: data, weights, memory of the layers' own and scratch memory."""
+    forward_inference: int
+    """The same with memory="inference"."""
     backward: int
     """What `backward` adds to that: diffs, of weights too."""
 
@@ -116,7 +118,15 @@ def _memory(execution: Execution) -> Memory:
     data, data_inference = sharing.sizes(execution, sharing.data_of(execution), sharing.kept(execution, ()))
     diffs, diffs_gradient = sharing.sizes(execution, sharing.diffs_of(execution))
     budget = execution.budget
-    return Memory(4 * data, 4 * data_inference, 4 * diffs, 4 * diffs_gradient, budget.total, budget.diffs)
+    return Memory(
+        4 * data,
+        4 * data_inference,
+        4 * diffs,
+        4 * diffs_gradient,
+        budget.total,
+        budget.with_tops(4 * data_inference),
+        budget.diffs,
+    )
 
 
 def text(found: Table) -> str:
@@ -172,8 +182,9 @@ def _turns(memory: Memory) -> str:
 
 def _passes(found: Table) -> str:
     return (
-        f"forward takes {shown(found.memory.forward)} in all and has {counted(found.work)} multiplications or the like "
-        f"to do; backward takes {shown(found.memory.backward)} more"
+        f"forward takes {shown(found.memory.forward)} in all, {shown(found.memory.forward_inference)} with "
+        f'memory="inference", and has {counted(found.work)} multiplications or the like to do; backward takes '
+        f"{shown(found.memory.backward)} more"
     )
 
 

@@ -37,6 +37,8 @@ def test_json_at_another_batch(tmp_path: Path) -> None:
     assert found["totals"]["parameters"] == 3535
     assert found["memory"]["data"] == found["totals"]["bytes"] >= found["memory"]["data_inference"]
     assert found["memory"]["forward"] > found["memory"]["data"] + 4 * found["totals"]["parameters"]
+    memory = found["memory"]
+    assert memory["forward"] - memory["forward_inference"] == memory["data"] - memory["data_inference"]
     assert found["work"] >= found["totals"]["macs"]
     assert found["memory"]["diffs"] >= found["memory"]["diffs_gradient"] > 0
 

@@ -148,6 +148,17 @@ def test_a_net_whose_blobs_take_turns_needs_less() -> None:
         net.forward()
 
 
+def test_a_net_whose_blobs_take_turns_counts_them_as_soon_as_it_has_other_shapes() -> None:
+    net, other = (make(CHAIN_OF_NINE, memory="inference") for _ in range(2))
+    small = net.execution.budget.total
+    assert small == net.table().memory.forward_inference == make(CHAIN_OF_NINE).table().memory.forward_inference
+    for each in (net, other):
+        each.blobs["t"].reshape(2, 3, 64, 64)
+    net.reshape()
+    other.forward()
+    assert small < net.execution.budget.total == other.execution.budget.total == net.table().memory.forward
+
+
 def test_pictures_larger_than_memory_are_not_decoded(tmp_path) -> None:
     from PIL import Image
 

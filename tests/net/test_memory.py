@@ -12,6 +12,8 @@ import pytest
 import caffepy as caffe
 from caffepy import dnn
 from caffepy.errors import CaffeError
+from caffepy.zoo.nets import NETS
+from tests.cpu.roads import needs_onednn, road
 from tests.gpu_mode import REAL, running
 from tests.nets import CHAIN, FORCED, FORK, make, noise
 
@@ -150,3 +152,19 @@ def test_what_holds_a_net_lets_go_of_it(build: Callable[[Path], tuple[object, ca
     made = [*parts(net), weakref.ref(holder)]
     del holder, net
     assert not left(made)
+
+
+@needs_onednn
+@pytest.mark.parametrize("memory", ["full", "inference"])
+def test_a_closed_net_s_captured_passes_are_gone(memory: str) -> None:
+    with road("onednn"):
+        net = caffe.Net(NETS["squeezenet_v1_1"](1, 64), caffe.TEST, memory=memory)
+        net.forward()
+        if memory == "full":
+            net.gradient({"prob": 1.0}, "data")
+        arena = net.execution.replay.on_cpu.arena
+        assert arena.size
+        kept = [weakref.ref(part) for part in (arena, arena._buffer, *net.execution.replay.on_cpu.captured())]
+        del arena
+        net.close()
+    assert [part() for part in kept] == [None] * len(kept)
