@@ -56,7 +56,7 @@ def step(compute: float, weights: int, processes: int, bandwidth: float, latency
     return compute / (compute + max(0.0, sums - overlap * compute))
 
 
-NET, SMALL, PHOTOGRAPH = 0.0290, 0.0012, 0.0027
+NET, SMALL, PHOTOGRAPH = 0.0200, 0.0012, 0.0027
 """Seconds of a core, measured: a picture in GoogLeNet's pass; to read, decode, prepare and write one of 256 x 256
 pixels (22 kB), and one of 480 x 360 (110 kB)."""
 NETWORKS = (8, "NVLink", 200e9), (64, "10 Gbit/s", 1.25e9), (64, "100 Gbit/s", 12.5e9)
