@@ -90,8 +90,6 @@ class Knowledge:
 
     # ---- what comes next
 
-    # ---- what comes next
-
     def following(self, name: str, **arrays: NDArray[Any]) -> Operation | None:
         """The next operation, which counts as done, if it is of that name and has these arrays for arguments."""
         if self.at == len(self.operations):
