@@ -45,7 +45,8 @@ def of_pictures(net: Net, fixed: Fixed) -> str:
     names = [name for name, _ in fixed]
     for name in names:
         if name not in net.inputs:
-            raise UnknownBlobError(f"the net has no input {name!r}{nearest(name, net.inputs)}")
+            there = ", ".join(net.inputs) or "none"
+            raise UnknownBlobError(f"the net has no input {name!r}{nearest(name, net.inputs)}; its inputs are {there}")
     left = [name for name in net.inputs if name not in names]
     if len(left) == 1:
         return left[0]

@@ -111,7 +111,7 @@ def prepared(job: Job, source: Source, workers: int) -> Worker:
         if not job.resize:
             _check_sizes(worker, source)
         if not job.batch:
-            worker.fit(workers)
+            worker.fit(workers, source.count)
         done = sample(worker, source, worker.batch)
         if not done.rows:
             index, key, reason = done.errors[0]

@@ -72,9 +72,9 @@ class Worker:
         self.net.blob(self._input).reshape(batch, *self.preparation.shape)
         self.net.reshape()
 
-    def fit(self, workers: int) -> int:
-        """As many as gain something and fit into memory, if there are so many workers on this device."""
-        batch = MOST_ON_CPU if self.job.device == "cpu" else MOST_ON_GPU
+    def fit(self, workers: int, pictures: int) -> int:
+        """As many as gain something, are there and fit into memory, if there are so many workers on this device."""
+        batch = min(pictures, MOST_ON_CPU if self.job.device == "cpu" else MOST_ON_GPU)
         while True:
             try:
                 self.resize(batch)

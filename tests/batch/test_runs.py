@@ -95,6 +95,13 @@ def test_what_is_there_is_not_done_again(tmp_path):
     assert not batch.run(*given, tmp_path / "out", batch.Blobs(("fc",)), **options).done
 
 
+@pytest.mark.parametrize(("count", "at_once"), [(3, 3), (16, 16), (17, 16)])
+def test_a_pass_takes_no_more_pictures_than_there_are(count, at_once, tmp_path):
+    model, weights, _ = made(tmp_path, count=count, bad=None)
+    summary = batch.run(model, weights, tmp_path / "pictures", tmp_path / "out", batch.Blobs(("fc",)), workers=1)
+    assert (summary.rows, summary.batch) == (count, at_once)
+
+
 @pytest.mark.parametrize(
     ("options", "shard"),
     [({"workers": 2}, 2), ({"workers": 1}, 5), ({"workers": 2, "batch": 2}, 4), ({"workers": 2, "shard": 7}, 7)],
