@@ -17,6 +17,8 @@ def set_threads(number: int | None) -> None:
 
     Small work stays on one thread. Beside busy neighbours, passes without weights' gradients use fewer, until more pay
     again (`device.governor`); those with them, whose sums depend on the number, always use as many.
+    On NumPy's road the number decides how some products are rounded, in gradients above all: last digits may then
+    differ from run to run; with 1 they never do. A net that has run backward to weights keeps its number there.
 
     Raises ArgumentError unless it is at least 1.
     """
