@@ -151,7 +151,8 @@ def test_other_convolutions_go_the_direct_way(chosen: Tiles, other: str) -> None
 @pytest.mark.parametrize(
     ("channels", "outputs", "extent", "edge"),
     [
-        (64, 64, 224, 4),
+        (64, 64, 224, None),
+        (128, 128, 112, 4),
         (256, 512, 28, 4),
         (512, 512, 14, 2),
         (512, 512, 7, None),
