@@ -9,6 +9,7 @@ Source: A. Lavin and S. Gray, "Fast Algorithms for Convolutional Neural Networks
 those of A. Toom's and S. Cook's interpolation.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,9 +160,15 @@ def _pixels(b: Builder, block: Block, pad: Sequence[int], source: Memory) -> Mem
     ):
         if all(size):
             border = layout.part((block.images, channels, *size), (0, 0, *place))
-            zeros = Memory(channels_last((block.images, channels, *size)))
+            zeros = _zeros((block.images, channels, *size))
             b.add(reorder(zeros.layout, border), {a.SRC: zeros, a.DST: whole.viewed(border)})
     return whole
+
+
+@functools.lru_cache(maxsize=256)
+def _zeros(shape: tuple[int, int, int, int]) -> Memory:
+    """Nobody writes to them, so that borders of one shape have one."""
+    return Memory(channels_last(shape))
 
 
 def _forth(b: Builder, block: Block, pixels: Memory, channels: int) -> Memory:
