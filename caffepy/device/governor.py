@@ -11,8 +11,9 @@ GAIN = 0.9
 """What fewer threads, or more, must make of the time to stay."""
 HOPELESS = 2.0
 """A trial that takes so many times as long as what was before it ends at once."""
-REST, BUDGET = 8, 0.05
-"""A number that was settled on is kept for so many windows' time, and until trials have cost only this share of it."""
+SOON, REST, BUDGET = 2, 8, 0.05
+"""A number that was settled on is kept for so many windows' time, a lower one for the fewer, since neighbours may have
+come for a moment; and until trials have cost only this share of it."""
 
 
 @dataclass
@@ -110,7 +111,7 @@ class Governor:
         direction, known = self._halved - before, self._slowness[before]
         self._before = None
         if window.slowness < GAIN * known:
-            self._wait = {direction: 0.0, -direction: REST * window.spent}
+            self._wait = {direction: 0.0, -direction: (SOON if direction > 0 else REST) * window.spent}
         else:
             self._halved = before
             lost = window.spent - known * window.expected
