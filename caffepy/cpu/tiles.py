@@ -31,7 +31,7 @@ class Tiles:
     """Tiles of `edge` results a side, and the points between which their polynomials are interpolated.
 
     moving   what the transforms and moves of a tile cost for one channel, in operations of a product: between what they
-             are where threads have a cache in common, and five times that, where they have not
+             are where threads have a cache in common and five times that, where they seem to have none
     """
 
     edge: int
