@@ -5,7 +5,8 @@ operations (caffepy.kernels) in `forward` and `backward`. It never asks which de
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -20,7 +21,41 @@ from caffepy.proto.caffe_pb2 import FillerParameter, LayerParameter
 
 Arity = int | tuple[int, int | None]
 
-TYPES: dict[str, type["Layer"]] = {}
+
+class LayerTypes(MutableMapping[str, type["Layer"]]):
+    """Layer types by name; whoever asks has those of this package imported first."""
+
+    def __init__(self) -> None:
+        self.entered: dict[str, type[Layer]] = {}
+        """As far as they have been imported."""
+        self.import_all: Callable[[], None] | None = None
+        self._lock = threading.RLock()
+
+    def _all(self) -> dict[str, type["Layer"]]:
+        if self.import_all is not None:
+            with self._lock:
+                if (import_all := self.import_all) is not None:
+                    import_all()
+                    self.import_all = None
+        return self.entered
+
+    def __getitem__(self, name: str) -> type["Layer"]:
+        return self._all()[name]
+
+    def __setitem__(self, name: str, cls: type["Layer"]) -> None:
+        self._all()[name] = cls
+
+    def __delitem__(self, name: str) -> None:
+        del self._all()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._all())
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+
+TYPES = LayerTypes()
 
 L = TypeVar("L", bound="Layer")
 
@@ -33,10 +68,11 @@ def register(type_name: str, *, bottoms: Arity = 1, tops: Arity = 1) -> Callable
     """
 
     def enter(cls: type[L]) -> type[L]:
-        if type_name in TYPES:
-            raise LayerError(f"layer type {type_name!r} is registered twice: by {TYPES[type_name]} and by {cls}")
+        types = TYPES.entered if cls.__module__.startswith("caffepy.layers.") else TYPES
+        if type_name in types:
+            raise LayerError(f"layer type {type_name!r} is registered twice: by {types[type_name]} and by {cls}")
         cls.type, cls.bottoms, cls.tops = type_name, bottoms, tops
-        TYPES[type_name] = cls
+        types[type_name] = cls
         return cls
 
     return enter

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import caffepy
 
 PUBLIC = [
@@ -75,6 +77,7 @@ def test_importing_caffepy_imports_nothing_heavy() -> None:
     late = {"statistics", "importlib.metadata", "tempfile", "subprocess", "email", "asyncio", "multiprocessing"}
     late |= {"hashlib", "secrets", "random", "numpy.random", "html"}
     own = {"dnn", "draw", "saliency", "interop", "cli", "solver", "parallel", "rules", "net.profile", "net.table"}
+    own |= {"layers.loss", "layers.recurrent", "layers.detection"}
     assert not loaded & (late | {f"caffepy.{name}" for name in own} | {"caffepy.cpu.translations"})
 
 
@@ -83,6 +86,34 @@ def test_what_is_imported_late_is_there() -> None:
     code += "from caffepy import NCCL, get_solver; print(caffepy.solver.get_solver is get_solver, NCCL.__name__, "
     code += "caffepy.rules.GUIDED is not None, caffepy.dnn.__name__, hasattr(caffepy, 'nothing'))"
     assert python(code).stdout.split() == ["True", "NCCL", "True", "caffepy.dnn", "False"]
+
+
+@pytest.mark.parametrize(
+    ("code", "printed"),
+    [
+        ("print(len(caffepy.layer_type_list()) == len({*TYPES}) > 120)", "True"),
+        ("print('LSTM' in TYPES, 'lstm' in TYPES, TYPES['LSTM'].__name__)", "True False LSTM"),
+        ("print(caffepy.layers.recurrent.__name__, caffepy.layers.LSTM.__name__)", "caffepy.layers.recurrent LSTM"),
+        ("from caffepy.layers import recurrent, LSTM; print(recurrent.__name__)", "caffepy.layers.recurrent"),
+        ("print('Silence' in dir(caffepy.layers), hasattr(caffepy.layers, 'Nothing'))", "True False"),
+        ("from caffepy.net_spec import layers; print(layers.Silence.__name__, 'BNLL' in dir(layers))", "Silence True"),
+        (
+            "from caffepy.errors import LayerError\n"
+            "try: caffepy.register('LSTM')(type('Mine', (Layer,), {}))\n"
+            "except LayerError as error: print(str(error)[:42])",
+            "layer type 'LSTM' is registered twice: by ",
+        ),
+        (
+            "from threading import Thread\nfound = []\n"
+            "threads = [Thread(target=lambda: found.append(len(TYPES))) for _ in range(8)]\n"
+            "[t.start() for t in threads], [t.join() for t in threads]\nprint(len(set(found)), found[0] > 120)",
+            "1 True",
+        ),
+    ],
+)
+def test_layers_are_imported_when_somebody_asks_for_one_by_name(code: str, printed: str) -> None:
+    begin = "import caffepy\nfrom caffepy.layer import TYPES, Layer\nassert len(TYPES.entered) < 30\n"
+    assert python(begin + code).stdout.strip() == printed.strip()
 
 
 def test_the_public_names() -> None:

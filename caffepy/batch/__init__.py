@@ -10,10 +10,10 @@ from typing import TypedDict, Unpack
 
 from numpy.typing import ArrayLike
 
+from caffepy.batch.estimate import Plan
+from caffepy.batch.estimate import plan as _plan
 from caffepy.batch.inputs import fixed_values
 from caffepy.batch.job import Job
-from caffepy.batch.plan import Plan
-from caffepy.batch.plan import plan as _plan
 from caffepy.batch.progress import Summary
 from caffepy.batch.runs import Resources
 from caffepy.batch.runs import run as _run
