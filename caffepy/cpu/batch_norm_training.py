@@ -23,7 +23,7 @@ def batch_norm(b: Builder, operation: Operation) -> None:
     if forward is None or forward["normalized"] is None:
         raise DeclinedError
     normalized, top, channels = forward["normalized"], forward["top_data"], operation["channels"]
-    layout = full_channels(b, data, operation["num"], channels, operation["inner"])
+    layout = full_channels(b, [data], operation["num"], channels, operation["inner"])
     if layout.plain or not all(map(b.whole, (mean, variance, normalized, top))):
         raise DeclinedError
     primitive = Primitive(
@@ -53,7 +53,7 @@ def batch_norm_backward(b: Builder, operation: Operation) -> None:
     if backward is None:
         raise DeclinedError
     channels, variance, bottom_diff = operation["channels"], backward["variance"], backward["bottom_diff"]
-    layout = full_channels(b, normalized, operation["num"], channels, operation["inner"])
+    layout = full_channels(b, [normalized, top_diff, bottom_diff], operation["num"], channels, operation["inner"])
     if not all(map(b.whole, (top_diff, bottom_diff))):
         raise DeclinedError
     primitive = normalization_backward(layout, a.USE_SCALE)

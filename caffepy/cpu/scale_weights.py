@@ -1,6 +1,7 @@
 """Diffs of scales and shifts of channels, together with that of the values: one primitive of normalization does all."""
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,11 +42,12 @@ def scale_backward_weights(b: Builder, operation: Operation) -> None:
             raise DeclinedError
         of_scale = found
     data, channels = of_scale["bottom_data"], of_scale["channels"]
-    layout = full_channels(b, data, *(of_scale[name] for name in ("outer", "channels", "inner")))
+    of_values = b.following("scale_backward", top_diff=top_diff)
+    arrays = [data, top_diff] if of_values is None else [data, top_diff, of_values["bottom_diff"]]
+    layout = full_channels(b, arrays, *(of_scale[name] for name in ("outer", "channels", "inner")))
     if not all(o.constants["accumulate"] for o in (of_scale, of_shift) if o is not None):
         raise DeclinedError
     primitive = normalization_backward(layout, FLAGS)
-    of_values = b.following("scale_backward", top_diff=top_diff)
     vector = contiguous((channels,))
     factor = constant(channels, 1) if of_values is None else _factor(b, of_values, channels)
     source, diff = b.read(data, layout), b.read(top_diff, layout)
@@ -80,10 +82,18 @@ def _divide(scale: Floats, variance: Floats, eps: float, into: Floats) -> None:
     np.divide(scale.reshape(-1), np.sqrt(variance + np.float32(eps)), out=into)
 
 
-def full_channels(b: Builder, data: Floats, num: int, channels: int, inner: int) -> Layout:
-    """The values' layout, of images whose channels fill their blocks: the library's vectors would need a pad, too."""
-    layout = b.form(data)
-    shape = layout.shape
-    if len(shape) < 3 or shape[:2] != (num, channels) or int(np.prod(shape[2:])) != inner or layout.size != data.nbytes:
-        raise DeclinedError
-    return layout
+def full_channels(b: Builder, arrays: Sequence[Floats], num: int, channels: int, inner: int) -> Layout:
+    """How arrays alike are to lie: as the first one does that is packed, or else plain.
+
+    What forward left out is on the host when backward first asks for it, and packed from then on. Images' channels have
+    to fill their blocks: the library's vectors would need a pad, too.
+    """
+    forms = list(map(b.form, arrays))
+    if all(map(b.whole, arrays)):
+        forms.sort(key=lambda form: form.plain)
+    for form in forms:
+        shape = form.shape
+        fits = len(shape) > 2 and shape[:2] == (num, channels) and int(np.prod(shape[2:])) == inner
+        if fits and form.size == arrays[0].nbytes:
+            return form
+    raise DeclinedError
