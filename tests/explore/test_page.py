@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caffepy.explore import answers
 from caffepy.explore import model as models
 from tests.explore.nets import branches, picture, saved
 
@@ -140,7 +141,13 @@ def test_the_way_through(page, tmp_path: Path) -> None:
     assert page.locator("dialog").count() == 0
 
 
-def test_a_synthesis_can_be_stopped(page) -> None:
+def test_a_synthesis_can_be_stopped(page, monkeypatch) -> None:
+    step, synthesis = threading.Event(), answers.synthesis
+
+    def slowly(session: Any, query: Any, progress: Any) -> Any:
+        return synthesis(session, query, lambda: (step.wait(0.2), progress()))
+
+    monkeypatch.setattr(answers, "synthesis", slowly)
     node(page, "conv3").click()
     page.locator(".cells button").first.click()
     page.get_by_role("button", name="Make a picture of it").click()

@@ -77,7 +77,7 @@ def test_a_database_that_a_killed_run_has_left(tmp_path):
 def test_names_beside_are_no_links_that_are_followed(tmp_path, monkeypatch):
     """Where files must have names: somebody foresees the name of the new one, and has put a link there."""
     monkeypatch.delattr(os, "O_TMPFILE", raising=False)
-    monkeypatch.setattr("secrets.token_hex", lambda size: "0" * 2 * size)
+    monkeypatch.setattr(os, "urandom", bytes)
     (tmp_path / "victim").write_text("victim's")
     (tmp_path / f"x.svg.{'0' * 16}.part").symlink_to("victim")
     with pytest.raises(CaffeError, match=r"x\.svg: cannot be written: .*File exists"):

@@ -43,9 +43,10 @@ def agree_but_for_a_pixel(got: np.ndarray, expected: np.ndarray, what: str) -> N
     their rounding: then its diff goes to one pixel or to its neighbour, and what lies below changes. In GoogLeNet's
     pool3 that happens, and moves 12 % of the input's diffs by 1.4e-3 of their mean size on average. In the GPU's
     order of sums 10 of GoogLeNet's million windows and signs come out otherwise than in the CPU's: that moves half of
-    the diffs, by 6e-3 on average. In oneDNN's order it is 8, which move a third.
+    the diffs, by 6e-3 on average. With oneDNN, where many convolutions go by Winograd's tiles, it is 6 windows and 3
+    signs, which move 58 % by 5.2e-3.
     """
-    on_cpu = (5e-3, 0.8) if cpu_engine() == "numpy" else (5e-3, 0.5)
+    on_cpu = (5e-3, 0.8) if cpu_engine() == "numpy" else (1e-2, 0.3)
     on_average, most = on_cpu if isinstance(device.current(), device.Cpu) else (2e-2, 0.2)
     error = np.abs(got - expected) / np.abs(expected).mean()
     assert error.mean() < on_average, what
@@ -73,9 +74,9 @@ def agree_in_statistics(array: np.ndarray, expected: np.ndarray, what: str, tole
 
 
 def agree_in_diffs(array: np.ndarray, expected: np.ndarray, what: str) -> None:
-    """Likewise, single values less so, on a GPU not at all: see agree_but_for_a_pixel."""
-    on_cpu = isinstance(device.current(), device.Cpu)
-    agree_in_statistics(array, expected if on_cpu else expected[:3], what, 1e-2)
+    """Likewise, single values less so, and only in NumPy's order of sums: see agree_but_for_a_pixel."""
+    alike = isinstance(device.current(), device.Cpu) and cpu_engine() == "numpy"
+    agree_in_statistics(array, expected if alike else expected[:3], what, 1e-2)
 
 
 @pytest.mark.parametrize(("name", "golden"), [("caffenet", "seed_caffenet"), ("googlenet", "googlenet")])
