@@ -42,7 +42,7 @@ def bars(entries: list[dict[str, Any]]) -> Any:
         axis.axhline(1, color="black", linewidth=0.6)
         axis.set_xticks(range(len(rows)), [f"{entry['net']}\nbatch {entry['batch']}" for entry in rows], fontsize=6)
         axis.set_ylabel(f"{way}\ntime / caffepy's")
-        axis.legend(fontsize=7, ncols=len(names))
+        axis.legend(fontsize=7, ncols=len(names), loc="lower right", bbox_to_anchor=(1, 1))
     return figure
 
 
