@@ -1,7 +1,7 @@
 """Weights that a pass makes from those that there are: times factors, turned around."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,31 @@ from caffepy.errors import StateError
 Turn = Callable[[Floats], Floats]
 
 
-class Turned:
-    """Weights in that layout, turned; for reading only, made from the host's."""
+class MadeOfHost:
+    """Weights in a form for reading only, which `upload` makes from the host's."""
+
+    what: ClassVar[str]
+
+    def __init__(self, layout: Layout) -> None:
+        self.memory = Memory(layout)
+
+    def download(self, host: NDArray[Any]) -> None:
+        """There is no way back."""
+        raise StateError(f"{self.what} were not made from the host's; write the weights again")
+
+    def take(self, other: Home) -> bool:
+        """Only from the host."""
+        return False
+
+
+class Turned(MadeOfHost):
+    """Weights in that layout, turned."""
+
+    what = "turned weights"
 
     def __init__(self, layout: Layout, turn: Turn) -> None:
-        self.memory, self._turn = Memory(layout), turn
+        super().__init__(layout)
+        self._turn = turn
 
     def upload(self, host: NDArray[Any]) -> None:
         """Make them from those."""
@@ -29,13 +49,22 @@ class Turned:
         source = Memory(contiguous(layout.shape), address(values), values)
         own_call(reorder(source.layout, layout), {SRC: source, DST: self.memory})()
 
-    def download(self, host: NDArray[Any]) -> None:
-        """There is no way back."""
-        raise StateError("turned weights were not made from the host's; write the weights again")
 
-    def take(self, other: Home) -> bool:
-        """Only from the host."""
-        return False
+def scaled(b: Builder, weight: Floats, bias: Floats | None, fold: Fold) -> tuple[Callable[[], Floats], Memory]:
+    """What gives the weights times the fold's factors, and the bias that goes with them, which it writes."""
+    shift = Memory(contiguous((len(weight),)))
+    raw_weight, raw_bias = b.raw(weight), None if bias is None else b.raw(bias)
+    steps, shifts = fold.bound(b), shift.array((len(weight),))
+
+    def scale() -> Floats:
+        factor = np.ones(len(raw_weight), np.float32)
+        shifts[...] = 0 if raw_bias is None else raw_bias
+        for step in steps:
+            step(factor, shifts)
+        product: Floats = raw_weight * factor.reshape(-1, *(1,) * (raw_weight.ndim - 1))
+        return product
+
+    return scale, shift
 
 
 def folded(
@@ -46,18 +75,12 @@ def folded(
     turn   makes weights for the layout from those that the operation has
     """
     target, plain = Memory(layout), Memory(contiguous(layout.shape), 0)
-    shift = Memory(contiguous((len(weight),)))
     pack = own_call(reorder(plain.layout, layout), {SRC: plain, DST: target})
-    raw_weight, raw_bias = b.raw(weight), None if bias is None else b.raw(bias)
-    steps, shifts = fold.bound(b), shift.array((len(weight),))
+    scale, shift = scaled(b, weight, bias, fold)
 
     def fold_in() -> None:
-        factor = np.ones(len(raw_weight), np.float32)
-        shifts[...] = 0 if raw_bias is None else raw_bias
-        for step in steps:
-            step(factor, shifts)
-        scaled = raw_weight * factor.reshape(-1, *(1,) * (raw_weight.ndim - 1))
-        ready = scaled if turn is None else np.ascontiguousarray(turn(scaled.reshape(-1)))
+        values = scale()
+        ready = values if turn is None else np.ascontiguousarray(turn(values.reshape(-1)))
         plain.place(address(ready), ready)
         pack()
         plain.place(0, None)

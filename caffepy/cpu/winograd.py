@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from caffepy.blob import Floats
-from caffepy.blob.home import Home
 from caffepy.cpu import arguments as a
 from caffepy.cpu.build import Builder
+from caffepy.cpu.folded_weights import MadeOfHost, scaled
 from caffepy.cpu.folding import Fold
 from caffepy.cpu.homes import Memories, own_call, reorder
 from caffepy.cpu.tiles import TAPS, Block, Tiles, blocks, channels_last
@@ -34,7 +34,6 @@ from caffepy.device.onednn.handles import (
     library,
     strided,
 )
-from caffepy.errors import StateError
 
 
 @dataclass(frozen=True)
@@ -55,25 +54,19 @@ class Origin:
         return [*([] if self.bias is None else [self.bias]), *([] if self.fold is None else self.fold.sources)]
 
 
-class TileWeights:
-    """Weights (outputs, channels, 3, 3) for each position of a tile; for reading only, made from the host's."""
+class TileWeights(MadeOfHost):
+    """Weights (outputs, channels, 3, 3) for each position of a tile."""
+
+    what = "weights in the form of tiles"
 
     def __init__(self, tiles: Tiles, shape: Sequence[int], *, backward: bool) -> None:
         outputs, channels = shape[:2]
-        self.memory = Memory(contiguous((tiles.side**2, *((outputs, channels) if backward else (channels, outputs)))))
+        super().__init__(contiguous((tiles.side**2, *((outputs, channels) if backward else (channels, outputs)))))
         self._tiles, self._shape, self._backward = tiles, tuple(shape), backward
 
     def upload(self, host: NDArray[Any]) -> None:
         """Make them from those."""
         _transform(self._tiles, host[: np.prod(self._shape)].reshape(self._shape), self.memory, self._backward)
-
-    def download(self, host: NDArray[Any]) -> None:
-        """There is no way back."""
-        raise StateError("weights in the form of tiles were not made from the host's; write the weights again")
-
-    def take(self, other: Home) -> bool:
-        """Only from the host."""
-        return False
 
 
 def _weights(b: Builder, tiles: Tiles, origin: Origin) -> tuple[Memory, Memory | None]:
@@ -83,18 +76,8 @@ def _weights(b: Builder, tiles: Tiles, origin: Origin) -> tuple[Memory, Memory |
         key = "tiles", tiles.edge, backward
         return b.derived(weight, key, lambda: TileWeights(tiles, weight.shape, backward=backward)).memory, None
     made = TileWeights(tiles, weight.shape, backward=backward)
-    raw_weight, raw_bias = b.raw(weight), None if origin.bias is None else b.raw(origin.bias)
-    outputs, steps = len(weight), fold.bound(b)
-    shift = Memory(contiguous((outputs,)))
-
-    def fold_in() -> None:
-        factor, shifts = np.ones(outputs, np.float32), shift.array((outputs,))
-        shifts[...] = 0 if raw_bias is None else raw_bias
-        for step in steps:
-            step(factor, shifts)
-        made.upload((raw_weight * factor.reshape(-1, 1, 1, 1)).reshape(-1))
-
-    b.prepare([weight, *origin.others], fold_in)
+    scale, shift = scaled(b, weight, origin.bias, fold)
+    b.prepare([weight, *origin.others], lambda: made.upload(scale().reshape(-1)))
     return made.memory, shift
 
 

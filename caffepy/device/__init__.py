@@ -6,6 +6,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from caffepy.device.cpu import Cpu
 from caffepy.device.interface import Function, Gpu, Graph, Module, Upload
@@ -20,6 +24,7 @@ __all__ = [
     "Module",
     "Upload",
     "current",
+    "downloaded",
     "gpu",
     "named",
     "pinned",
@@ -98,6 +103,17 @@ def named(name: int | str | None) -> Device | None:
     if isinstance(name, int):
         return gpu(name)
     raise DeviceError(f'device {name!r}: give the number of a GPU, "cpu", or None for the one that the mode chooses')
+
+
+def downloaded(array: Any) -> NDArray[np.float32]:
+    """The array of float32 on the host: a NumPy array itself, else a copy of what the running GPU has."""
+    if isinstance(array, np.ndarray):
+        return array
+    host = np.empty(array.shape, np.float32)
+    running = current()
+    assert not isinstance(running, Cpu)
+    running.download(array, host)
+    return host
 
 
 @contextmanager

@@ -130,12 +130,7 @@ def _copy(net: "Net", name: str, on_gpu: bool) -> Any:
 
 def _brought(array: Any, to_gpu: bool) -> Any:
     """The array on the running GPU or on the host, wherever it is wanted."""
-    running = device.current()
-    if to_gpu or isinstance(running, device.Cpu):
-        return array
-    host = np.empty(array.shape, np.float32)
-    running.download(array, host)
-    return host
+    return array if to_gpu else device.downloaded(array)
 
 
 def _tensor(array: Any) -> Any:

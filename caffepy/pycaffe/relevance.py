@@ -56,13 +56,7 @@ def lrp(net: Net, class_inds: Any, lrp_opts: RelPropOpts | None) -> Floats:
         else:
             with net.rules(rules):
                 found = net.gradient({blob: relevance}, wrt=[wrt])[wrt]
-        if isinstance(found, np.ndarray):
-            return found
-        host = np.empty(found.shape, np.float32)
-        running = device.current()
-        assert not isinstance(running, device.Cpu)
-        running.download(found, host)
-        return host
+        return device.downloaded(found)
 
 
 def _start(net: Net, options: RelPropOpts) -> str | tuple[str, str]:

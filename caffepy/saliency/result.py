@@ -15,7 +15,7 @@ from caffepy.net import Net
 from caffepy.saliency import pictures
 from caffepy.saliency.parameters import whole_number
 from caffepy.saliency.preprocess import Preprocess, preprocess_of
-from caffepy.saliency.subject import Subject, downloaded, zeros
+from caffepy.saliency.subject import Subject, zeros
 
 Fold = Literal["largest", "sum"]
 """How channels become one map: the largest absolute value, or the signed sum."""
@@ -46,7 +46,7 @@ class Saliency:
 
     def numpy(self) -> Floats:
         """The array on the host."""
-        return downloaded(self.array)
+        return device.downloaded(self.array)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> npt.NDArray[Any]:
         """The array on the host, for NumPy."""
@@ -148,6 +148,6 @@ def of_subject(
         None if None in classes else tuple(c for each in classes for c in each or ()),
         scores.reshape(-1),
         fold,
-        np.concatenate([downloaded(subject.images)] * len(arrays)),
+        np.concatenate([device.downloaded(subject.images)] * len(arrays)),
         preprocess or net.preprocess,
     )

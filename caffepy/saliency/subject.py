@@ -138,7 +138,7 @@ class Subject:
 
     def host(self) -> Floats:
         """The images on the host."""
-        return downloaded(self.images)
+        return device.downloaded(self.images)
 
     def chunks(self, count: int) -> Iterator[range]:
         """0 ... count - 1 in as few parts as memory allows, all of nearly the same size."""
@@ -170,17 +170,6 @@ def repeated(image: Any, count: int) -> Any:
     for k in range(count):
         device.current().copy(image, copies[k : k + 1])
     return copies
-
-
-def downloaded(array: Any) -> Floats:
-    """The array on the host: a NumPy array itself."""
-    if isinstance(array, np.ndarray):
-        return array
-    host = np.empty(array.shape, np.float32)
-    running = device.current()
-    assert not isinstance(running, device.Cpu)
-    running.download(array, host)
-    return host
 
 
 @contextmanager

@@ -6,39 +6,18 @@ import numpy as np
 import pytest
 
 import caffepy
-from caffepy.cpu import passes as cpu_passes
-from caffepy.device.threads import set_threads
 from caffepy.proto.caffe_pb2 import TRAIN
+from tests.cpu.governed import Chooses, assert_hears_of_settled_passes, governed
 from tests.cpu.roads import assert_alike, build, needs_onednn, passes, road
 from tests.cpu.test_state import NET, SHAPE
 
 pytestmark = needs_onednn
 
 
-class Chooses:
-    """A governor that is told what to choose, and remembers what it heard."""
-
-    def __init__(self) -> None:
-        self.chosen = 2
-        self.heard: list[tuple[int, float, float, float]] = []
-
-    def threads(self, most: int) -> int:
-        return min(most, self.chosen)
-
-    def passed(self, threads: int, best: float, wall: float, cpu: float) -> None:
-        self.heard.append((threads, best, wall, cpu))
-
-
 @pytest.fixture
-def governor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Chooses]:
-    found = Chooses()
-    monkeypatch.setattr(cpu_passes, "GOVERNOR", found)
-    set_threads(2)
-    try:
-        with road("onednn"):
-            yield found
-    finally:
-        set_threads(None)
+def governor() -> Iterator[Chooses]:
+    with governed("onednn") as found:
+        yield found
 
 
 def once(net: caffepy.Net) -> tuple[dict[str, np.ndarray], list[object]]:
@@ -67,16 +46,7 @@ def test_passes_follow_the_governor_and_are_captured_once_for_each_number(govern
 
 
 def test_the_governor_hears_of_settled_passes_only(governor: Chooses) -> None:
-    net = build(NET, SHAPE)
-    net.forward()
-    assert not governor.heard
-    for _ in range(3):
-        net.forward()
-    assert len(governor.heard) == 3
-    for threads, best, wall, cpu in governor.heard:
-        assert threads == 2
-        assert 0 < best <= wall
-        assert cpu >= 0
+    assert_hears_of_settled_passes(governor, build(NET, SHAPE))
 
 
 def test_passes_with_weights_gradients_keep_their_number(governor: Chooses) -> None:

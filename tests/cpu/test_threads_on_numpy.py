@@ -5,25 +5,17 @@ from contextlib import contextmanager
 
 import pytest
 
-from caffepy.cpu import passes as cpu_passes
 from caffepy.device import blas
-from caffepy.device.threads import set_threads
 from caffepy.proto.caffe_pb2 import TEST, TRAIN
-from tests.cpu.roads import build, passes, road
+from tests.cpu.governed import Chooses, assert_hears_of_settled_passes, governed
+from tests.cpu.roads import build, passes
 from tests.cpu.test_state import NET, SHAPE
-from tests.cpu.test_threads import Chooses
 
 
 @pytest.fixture
-def governor(monkeypatch: pytest.MonkeyPatch) -> Iterator[Chooses]:
-    found = Chooses()
-    monkeypatch.setattr(cpu_passes, "GOVERNOR", found)
-    set_threads(2)
-    try:
-        with road("numpy"):
-            yield found
-    finally:
-        set_threads(None)
+def governor() -> Iterator[Chooses]:
+    with governed("numpy") as found:
+        yield found
 
 
 @pytest.fixture
@@ -49,16 +41,7 @@ def test_passes_follow_the_governor(governor: Chooses, used: list[int]) -> None:
 
 
 def test_the_governor_hears_of_settled_passes_only(governor: Chooses, used: list[int]) -> None:
-    net = build(NET, SHAPE)
-    net.forward()
-    assert not governor.heard
-    for _ in range(3):
-        net.forward()
-    assert len(governor.heard) == 3
-    for threads, best, wall, cpu in governor.heard:
-        assert threads == 2
-        assert 0 < best <= wall
-        assert cpu >= 0
+    assert_hears_of_settled_passes(governor, build(NET, SHAPE))
 
 
 @pytest.mark.parametrize("phase", [TEST, TRAIN])

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from caffepy import device
 from caffepy.saliency.method import Method, method
 from caffepy.saliency.methods.gradients import gradient
 from caffepy.saliency.operations import noisy_forward, weighted_powers
-from caffepy.saliency.subject import Subject, downloaded, uploaded, zeros
+from caffepy.saliency.subject import Subject, uploaded, zeros
 
 
 @method("smoothgrad", "largest", wraps=True)
@@ -50,7 +51,7 @@ def _moments(
     inner, totals = int(np.prod(subject.shape[1:])), list[list[Any]]()
     for n in range(subject.shape[0]):
         image = subject.images[n : n + 1]
-        values = downloaded(image)
+        values = device.downloaded(image)
         key, sigma = uploaded([seed + n], np.int32), uploaded([noise * float(np.ptp(values))])
         for chunk in subject.chunks(samples):
             noisy = subject.new((len(chunk), *subject.shape[1:]))

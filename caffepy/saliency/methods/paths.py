@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caffepy import device
 from caffepy.blob import Floats
 from caffepy.errors import ArgumentError
 from caffepy.saliency.method import method
@@ -14,7 +15,7 @@ from caffepy.saliency.methods.guided_path import attributions
 from caffepy.saliency.methods.quadrature import Way, integrate
 from caffepy.saliency.operations import noisy_forward, path_forward, product_of, weighted_powers
 from caffepy.saliency.resample import blurred
-from caffepy.saliency.subject import Subject, downloaded, uploaded, zeros
+from caffepy.saliency.subject import Subject, uploaded, zeros
 
 Baseline = float | npt.ArrayLike | None
 """A number, or (channels, height, width) in the input's values; None: 0, which is the mean where that is subtracted."""
@@ -127,10 +128,10 @@ def guided_integrated_gradients(
             alone = replace(subject, goals=[goal])
 
             def gradient(x: Floats, alone: Subject = alone, n: int = n) -> Floats:
-                found: Floats = downloaded(alone.on(uploaded(x[np.newaxis]), [n]).gradients()[0])[0]
+                found: Floats = device.downloaded(alone.on(uploaded(x[np.newaxis]), [n]).gradients()[0])[0]
                 return found
 
-            image = downloaded(subject.images[n : n + 1])[0]
+            image = device.downloaded(subject.images[n : n + 1])[0]
             rows.append(attributions(image, start[0], gradient, steps, fraction, distance))
         results.append(uploaded(np.stack(rows)))
     return results
@@ -151,7 +152,7 @@ def baseline_of(subject: Subject, baseline: Baseline) -> Floats:
 
 def _noise(subject: Subject, image: Any, seed: int, chunk: range) -> Any:
     """References: deviates of the seed, numbered, of the image's mean and standard deviation."""
-    values, made = downloaded(image), zeros((len(chunk), *subject.shape[1:]))
+    values, made = device.downloaded(image), zeros((len(chunk), *subject.shape[1:]))
     flat, sigma = uploaded(np.full(image.size, values.mean())), uploaded([values.std()])
     noisy_forward(flat, image.size, uploaded([seed], np.int32), chunk.start, sigma, made)
     return made

@@ -5,11 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from caffepy import device
 from caffepy.blob import Floats
 from caffepy.saliency.method import method
 from caffepy.saliency.methods.paths import Baseline, baseline_of
 from caffepy.saliency.operations import blend_forward, random_masks, weighted_powers, window_masks
-from caffepy.saliency.subject import Subject, downloaded, uploaded, zeros
+from caffepy.saliency.subject import Subject, uploaded, zeros
 
 
 @method("occlusion", "sum")
@@ -94,4 +95,4 @@ def _try(
             weighted_powers(masks, uploaded(np.ones(len(part))), len(part), 1, counts[own])
             for total, of_goal in zip(sums, scores, strict=True):
                 weighted_powers(masks, uploaded(of_goal), len(part), 1, total[own])
-    return np.stack([downloaded(total) for total in sums]), downloaded(counts)
+    return np.stack([device.downloaded(total) for total in sums]), device.downloaded(counts)

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caffepy import device
 from caffepy.saliency.operations import path_forward, slopes_forward, weighted_powers
-from caffepy.saliency.subject import Subject, downloaded, uploaded, zeros
+from caffepy.saliency.subject import Subject, uploaded, zeros
 
 Doubles = npt.NDArray[np.float64]
 
@@ -41,7 +42,7 @@ class Way:
             for g, gradient in enumerate(there.gradients()):
                 weighted_powers(gradient, of_chunk, len(chunk), 1, self.sums[g])
                 slopes_forward(gradient, self.start, self._end, self._end.size, found)
-                slopes[g, part] = downloaded(found)
+                slopes[g, part] = device.downloaded(found)
             scores[:, part] = there.scores()
         return slopes, scores
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from caffepy import device
 from caffepy.blob import Floats
 from caffepy.errors import ArgumentError
 from caffepy.net import Net
-from caffepy.saliency.subject import Subject, downloaded, opened, uploaded
+from caffepy.saliency.subject import Subject, opened, uploaded
 from caffepy.saliency.target import Target
 
 
@@ -24,7 +25,7 @@ class Trial:
     @property
     def image(self) -> Floats:
         """(channels, height, width)"""
-        found: Floats = downloaded(self.subject.images)[0]
+        found: Floats = device.downloaded(self.subject.images)[0]
         return found
 
     def scores(self, images: Sequence[Floats] | Floats) -> Floats:

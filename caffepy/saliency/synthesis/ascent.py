@@ -14,7 +14,7 @@ from caffepy.net import Net
 from caffepy.saliency import pictures
 from caffepy.saliency.resample import blurred
 from caffepy.saliency.result import shown
-from caffepy.saliency.subject import downloaded, uploaded, zeros
+from caffepy.saliency.subject import uploaded, zeros
 from caffepy.saliency.synthesis.operations import ascend_forward, clip_channels, mean_size, rolled_forward
 from caffepy.saliency.target import Diffs
 
@@ -116,7 +116,7 @@ def climb(
             net.forward_from_to(0, len(net.execution.layers) - 1)
             rolled_forward(net.gradient(objective(net), [name])[name], height, width, -down, -right, back)
             mean_size(back, math.prod(shape), size)
-            if not np.isfinite(downloaded(size)).all():
+            if not np.isfinite(device.downloaded(size)).all():
                 raise ArgumentError("the gradient is not finite: are the weights, or is `rate` too large?")
             smoothing = ascent.total_variation / scale
             ascend_forward(now, back, size, ascent.rate * scale, smoothing, ascent.decay, height, width, rolled)
@@ -127,7 +127,7 @@ def climb(
                 clip_channels(limits[0], limits[1], shape[1], height * width, now)
             if progress is not None:
                 progress()
-        return downloaded(now).copy()
+        return device.downloaded(now).copy()
 
 
 def _by_channel(bound: Floats, channels: int) -> Any:
